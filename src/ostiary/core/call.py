@@ -1,0 +1,87 @@
+"""A call: what a client asked for, in our terms.
+
+`original_model` is the name the client sent. What goes upstream and what the provider reports are other words
+(`request_model`, `response_model`) and live with the attempt and the reply, so that they cannot be mixed up.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from ostiary.core.message import Message, ResponseFormat, Tool, ToolChoice
+
+
+class Operation(StrEnum):
+    """What is asked for, whatever the dialect (OpenTelemetry GenAI's gen_ai.operation.name where it has one)."""
+
+    CHAT = "chat"
+    EMBEDDINGS = "embeddings"
+    COUNT_TOKENS = "count_tokens"
+    LIST_MODELS = "list_models"
+
+
+class DialectName(StrEnum):
+    """The wire formats spoken."""
+
+    OPENAI = "openai"
+    ANTHROPIC = "anthropic"
+
+
+class Reasoning(msgspec.Struct, frozen=True):
+    """How much the model may think: OpenAI's effort word, Anthropic's token budget, or both unset.
+
+    `enabled` is False where the caller switched thinking off, None where it said nothing; `adaptive` is
+    Anthropic's mode in which the model decides; `display` is its word for how thinking is shown.
+    """
+
+    enabled: bool | None = None
+    effort: str = ""
+    budget_tokens: int | None = None
+    adaptive: bool = False
+    display: str = ""
+
+
+class ChatCall(msgspec.Struct, frozen=True):
+    """A chat completion. None means that the caller did not say.
+
+    `extensions` holds fields only the caller's own dialect knows, by name, as raw JSON bytes: another dialect
+    refuses each by name or, told to, drops it.
+    """
+
+    original_model: str
+    messages: tuple[Message, ...]
+    stream: bool = False
+    include_usage: bool = False
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    choices: int = 1
+    logprobs: bool = False
+    top_logprobs: int | None = None
+    response_format: ResponseFormat | None = None
+    reasoning: Reasoning | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    end_user: str | None = None
+    service_tier: str | None = None
+    extensions: dict[str, bytes] = {}
+
+
+class EmbeddingsCall(msgspec.Struct, frozen=True):
+    """Vectors for texts or for token lists. `encoding_format` is float or base64, `dimensions` a shortened length."""
+
+    original_model: str
+    inputs: tuple[str | tuple[int, ...], ...]
+    encoding_format: str = ""
+    dimensions: int | None = None
+    end_user: str | None = None
+    extensions: dict[str, bytes] = {}
+
+
+Call = ChatCall | EmbeddingsCall

@@ -1,0 +1,247 @@
+"""Every failure the product can name, drawn as one tree and split by whose fault it is.
+
+    OstiaryError
+    ├── CallerError        the request cannot be served as it stands; the caller must change something
+    ├── OperatorError      the configuration or the installation is wrong; an operator must change something
+    ├── UpstreamError      the provider failed, refused or broke its protocol
+    └── GatewayError       we failed, are overloaded or are shutting down
+
+An error carries a `Code`: a stable dotted reason that is the same in the answer, the log, the metric and the
+journal. `REASONS` says of each code which HTTP status it has, what causes it, what the caller should do and
+whether a retry helps; `docs/errors.md` is generated from it. Each dialect turns an error into its own wire
+form in one place (`gateway/dialect/<name>/error.py`). Only `message` may reach a client, so it never holds a
+secret, a request body or an upstream's raw text that was not redacted.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+
+class Code(StrEnum):
+    """The closed vocabulary of reasons. Names are stable: clients branch on them."""
+
+    REQUEST_MALFORMED = "request.malformed"
+    REQUEST_INVALID = "request.invalid"
+    REQUEST_UNSUPPORTED = "request.unsupported"
+    REQUEST_TOO_LARGE = "request.too_large"
+    REQUEST_LIMIT = "request.limit"
+    REQUEST_MEDIA_TYPE = "request.media_type"
+    REQUEST_METHOD = "request.method_not_allowed"
+    REQUEST_TIMEOUT = "request.timeout"
+    ROUTE_NOT_FOUND = "route.not_found"
+    AUTH_MISSING = "auth.missing"
+    AUTH_INVALID = "auth.invalid"
+    AUTH_AMBIGUOUS = "auth.ambiguous"
+    AUTH_IN_QUERY = "auth.in_query"
+    POLICY_MODEL_NOT_ALLOWED = "policy.model_not_allowed"
+    POLICY_MAX_TOKENS = "policy.max_tokens"
+    POLICY_TOOL_DEPTH = "policy.tool_depth"
+    POLICY_SENSITIVITY = "policy.sensitivity"
+    MODEL_NOT_FOUND = "model.not_found"
+    MODEL_UNSUITABLE = "model.unsuitable"
+    PRICE_UNKNOWN = "price.unknown"
+    AUDIT_UNAVAILABLE = "audit.unavailable"
+    GATEWAY_OVERLOADED = "gateway.overloaded"
+    GATEWAY_DRAINING = "gateway.draining"
+    GATEWAY_NOT_READY = "gateway.not_ready"
+    GATEWAY_INTERNAL = "gateway.internal"
+    CLIENT_GONE = "client.gone"
+    CLIENT_SLOW = "client.slow"
+    UPSTREAM_UNREACHABLE = "upstream.unreachable"
+    UPSTREAM_TLS = "upstream.tls"
+    UPSTREAM_TIMEOUT = "upstream.timeout"
+    UPSTREAM_PROTOCOL = "upstream.protocol"
+    UPSTREAM_TOO_LARGE = "upstream.too_large"
+    UPSTREAM_CUT = "upstream.cut"
+    UPSTREAM_CREDENTIAL = "upstream.credential"
+    UPSTREAM_REFUSED = "upstream.refused"
+    UPSTREAM_RATE_LIMITED = "upstream.rate_limited"
+    UPSTREAM_OVERLOADED = "upstream.overloaded"
+    UPSTREAM_ERROR = "upstream.error"
+    CONFIG_INVALID = "config.invalid"
+    STORE_UNAVAILABLE = "store.unavailable"
+    JOURNAL_CORRUPT = "journal.corrupt"
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """What is documented of one code. `status` is the HTTP status of the answer (0: never answered over HTTP)."""
+
+    status: int
+    cause: str
+    advice: str
+    retryable: bool
+
+
+REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
+    {
+        Code.REQUEST_MALFORMED: Reason(
+            400,
+            "The request is not valid HTTP or its body is not strict JSON (duplicate keys, bad UTF-8, too deep, "
+            "trailing bytes).",
+            "Send one well-formed JSON document in UTF-8.",
+            False,
+        ),
+        Code.REQUEST_INVALID: Reason(
+            400, "A field is missing or has a wrong type or value.", "Correct the field named in the message.", False
+        ),
+        Code.REQUEST_UNSUPPORTED: Reason(
+            400,
+            "A field or content part cannot be carried to the model this request goes to.",
+            "Leave the named field out, choose another model, or send `x-ostiary-drop-unsupported: true`.",
+            False,
+        ),
+        Code.REQUEST_TOO_LARGE: Reason(413, "The body is larger than this route accepts.", "Send less.", False),
+        Code.REQUEST_LIMIT: Reason(
+            400,
+            "A count or size in the request is beyond a bound of this gateway.",
+            "Stay below the bound named.",
+            False,
+        ),
+        Code.REQUEST_MEDIA_TYPE: Reason(
+            415, "The content type or content encoding is not accepted here.", "Send plain application/json.", False
+        ),
+        Code.REQUEST_METHOD: Reason(
+            405, "The path exists but not with this method.", "Use the method in `allow`.", False
+        ),
+        Code.REQUEST_TIMEOUT: Reason(
+            408, "The request did not arrive completely in time.", "Send the whole request without pauses.", True
+        ),
+        Code.ROUTE_NOT_FOUND: Reason(404, "No such path.", "Check the base URL and the path.", False),
+        Code.AUTH_MISSING: Reason(401, "No key was sent.", "Send the key as your SDK does.", False),
+        Code.AUTH_INVALID: Reason(
+            401, "The key is unknown, revoked or expired.", "Ask the owner of the gateway for a valid key.", False
+        ),
+        Code.AUTH_AMBIGUOUS: Reason(400, "Two different keys were sent.", "Send one key.", False),
+        Code.AUTH_IN_QUERY: Reason(
+            400,
+            "A key was sent in the query string, where logs would keep it.",
+            "Send it as a header; rotate it.",
+            False,
+        ),
+        Code.POLICY_MODEL_NOT_ALLOWED: Reason(
+            403, "The key or its team may not use this model.", "Use a model from `GET /v1/models`.", False
+        ),
+        Code.POLICY_MAX_TOKENS: Reason(
+            400, "More output tokens were asked for than the model entry or the team allows.", "Ask for fewer.", False
+        ),
+        Code.POLICY_TOOL_DEPTH: Reason(
+            400,
+            "The conversation holds more consecutive tool rounds than allowed.",
+            "End the loop, or ask for a higher bound.",
+            False,
+        ),
+        Code.POLICY_SENSITIVITY: Reason(
+            403,
+            "Data with this sensitivity label may not go to any target of the model.",
+            "Use a private model.",
+            False,
+        ),
+        Code.MODEL_NOT_FOUND: Reason(404, "No such model.", "Use a model from `GET /v1/models`.", False),
+        Code.MODEL_UNSUITABLE: Reason(
+            400, "The model's targets do not offer this endpoint.", "Choose a model that does.", False
+        ),
+        Code.PRICE_UNKNOWN: Reason(
+            403,
+            "No price is known for the target and the operator refuses unpriced calls.",
+            "Ask the operator to add a price.",
+            False,
+        ),
+        Code.AUDIT_UNAVAILABLE: Reason(
+            503,
+            "The audit journal cannot be written, so no call may go out.",
+            "Retry later; the operator is alarmed.",
+            True,
+        ),
+        Code.GATEWAY_OVERLOADED: Reason(
+            503, "The gateway is at a bound of its own.", "Retry after the time given.", True
+        ),
+        Code.GATEWAY_DRAINING: Reason(503, "This gateway is shutting down.", "Retry; another replica answers.", True),
+        Code.GATEWAY_NOT_READY: Reason(503, "The gateway has not loaded its configuration.", "Retry shortly.", True),
+        Code.GATEWAY_INTERNAL: Reason(
+            500, "A fault of the gateway.", "Report it with the request id; a retry may help.", True
+        ),
+        Code.CLIENT_GONE: Reason(499, "The client went away before the answer was complete.", "Nothing to do.", True),
+        Code.CLIENT_SLOW: Reason(
+            499, "The client read its answer slower than the gateway waits.", "Read the answer as it arrives.", True
+        ),
+        Code.UPSTREAM_UNREACHABLE: Reason(
+            502, "No connection to the provider could be made.", "Retry; the provider may be down.", True
+        ),
+        Code.UPSTREAM_TLS: Reason(
+            502,
+            "The provider's certificate could not be verified, or TLS failed.",
+            "The operator must check the CA bundle and the host name.",
+            False,
+        ),
+        Code.UPSTREAM_TIMEOUT: Reason(504, "The provider did not answer in time.", "Retry.", True),
+        Code.UPSTREAM_PROTOCOL: Reason(
+            502, "The provider's answer breaks its own protocol.", "Retry; report it if it stays.", True
+        ),
+        Code.UPSTREAM_TOO_LARGE: Reason(502, "The provider's answer is beyond a bound.", "Ask for less.", False),
+        Code.UPSTREAM_CUT: Reason(502, "The provider's answer ended early.", "Retry.", True),
+        Code.UPSTREAM_CREDENTIAL: Reason(
+            502, "The provider refused the gateway's own credential.", "The operator must renew it.", False
+        ),
+        Code.UPSTREAM_REFUSED: Reason(
+            400, "The provider refused the request as invalid.", "Correct it as the message says.", False
+        ),
+        Code.UPSTREAM_RATE_LIMITED: Reason(
+            429, "The provider's rate limit is reached.", "Retry after the time given.", True
+        ),
+        Code.UPSTREAM_OVERLOADED: Reason(503, "The provider is overloaded.", "Retry after the time given.", True),
+        Code.UPSTREAM_ERROR: Reason(502, "The provider failed.", "Retry.", True),
+        Code.CONFIG_INVALID: Reason(0, "The configuration is not valid.", "Correct the file and line named.", False),
+        Code.STORE_UNAVAILABLE: Reason(0, "The database cannot be used.", "See the message.", True),
+        Code.JOURNAL_CORRUPT: Reason(
+            0, "The journal's chain does not verify.", "Keep the files and investigate; do not delete them.", False
+        ),
+    }
+)
+
+
+class OstiaryError(Exception):
+    """A failure with a stable reason.
+
+    Parameters: `code`, the reason; `message`, one or two sentences for the person who reads it, free of secrets;
+    `param`, the path of the field at fault in the caller's own terms, if one is; `retry_after_seconds`, when a
+    retry may succeed, if known; `status`, where an upstream's own status is passed on instead of the reason's.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        self.status = REASONS[code].status if status is None else status
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class CallerError(OstiaryError):
+    """The caller must change the request."""
+
+
+class OperatorError(OstiaryError):
+    """An operator must change the configuration or the installation."""
+
+
+class UpstreamError(OstiaryError):
+    """The provider failed, refused or broke its protocol."""
+
+
+class GatewayError(OstiaryError):
+    """We failed, are overloaded or are shutting down."""

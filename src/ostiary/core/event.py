@@ -1,0 +1,155 @@
+"""What the journal records of a call: one record when it opens, one when it closes, never its text.
+
+Fields are only ever added, with a default, so that every later version reads every earlier record. The payload is
+the struct as JSON; the frame around it carries the kind and the schema version (`gateway/audit/frame.py`).
+"""
+
+from enum import IntEnum, StrEnum
+from typing import Final
+
+import msgspec
+
+from ostiary.core.principal import Deployment
+from ostiary.core.usage import Cost, Usage
+
+SCHEMA_VERSION: Final = 1
+"""Version of the payloads below. A reader meets every version up to its own; unknown kinds are hashed and skipped."""
+
+
+class Kind(IntEnum):
+    """What a journal record is. Numbers are for ever."""
+
+    SEGMENT = 0
+    OPENED = 1
+    CLOSED = 2
+    DENIED = 3
+    UNAUTHENTICATED = 4
+    GAP = 5
+    RECOVERED = 6
+
+
+class Outcome(StrEnum):
+    """How a call ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    DENIED = "denied"
+    CANCELLED = "cancelled"
+    ABORTED = "aborted"
+
+
+class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Written before the first byte goes upstream. `at_ns` is wall-clock time in nanoseconds since 1970."""
+
+    request_id: str
+    at_ns: int
+    tenant: str
+    team: str
+    environment: str
+    key_id: str
+    operation: str
+    client_dialect: str
+    original_model: str
+    stream: bool = False
+    label: str = "internal"
+    prompt_digest: str = ""
+    snapshot: str = ""
+    end_user: str = ""
+    feature: str = ""
+    target: str = ""
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One try at one target. `reason` is the code of its failure, or empty. Times are milliseconds."""
+
+    target: str
+    status: int = 0
+    reason: str = ""
+    connect_ms: float = 0.0
+    first_byte_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Milliseconds by phase, from the first byte of the request: received whole, sent upstream, first byte and
+    first content from the provider, last byte to the client."""
+
+    received_ms: float = 0.0
+    sent_ms: float = 0.0
+    first_byte_ms: float = 0.0
+    first_content_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Written on every exit of a call: success, failure, denial, cancellation; by recovery for a crash (ABORTED).
+
+    `opened` is the sequence number of the opening record in the same origin (-1: denied before one was written).
+    `prompt_digest` and `answer_digest` are HMAC-SHA-256 in hex under the installation's digest key. Ids of
+    people are HMACs. `error` is the stable reason code.
+    """
+
+    request_id: str
+    at_ns: int
+    opened: int
+    outcome: Outcome
+    tenant: str = ""
+    team: str = ""
+    environment: str = ""
+    key_id: str = ""
+    operation: str = ""
+    client_dialect: str = ""
+    stream: bool = False
+    end_user: str = ""
+    feature: str = ""
+    prompt_id: str = ""
+    prompt_version: str = ""
+    label: str = ""
+    guard_version: str = ""
+    policy_version: str = ""
+    original_model: str = ""
+    request_model: str = ""
+    response_model: str = ""
+    provider: str = ""
+    status: int = 0
+    error: str = ""
+    error_class: str = ""
+    timings: Timings = Timings()
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage = Usage()
+    usage_estimated: bool = False
+    cost: Cost | None = None
+    prompt_digest: str = ""
+    answer_digest: str = ""
+    digest_key: str = ""
+    snapshot: str = ""
+    deployment: Deployment = Deployment()
+    fallback: str = ""
+    dropped_fields: tuple[str, ...] = ()
+    finish_reason: str = ""
+
+
+class Unauthenticated(msgspec.Struct, frozen=True):
+    """Refused credentials, counted per minute and source prefix so that a flood cannot fill the disk."""
+
+    minute: int
+    source: str
+    code: str
+    count: int
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Calls that went on without records while the journal could not be written (`on_failure: continue`)."""
+
+    from_ns: int
+    to_ns: int
+    calls: int
+    reason: str
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """Recovery cut `bytes_cut` unacknowledged bytes off the tail and closed `aborted` calls."""
+
+    at_ns: int
+    bytes_cut: int
+    aborted: int

@@ -1,0 +1,87 @@
+"""Every bound of the product, with its unit in its name. A bound is a promise: each is enforced and tested.
+
+Operators may lower or raise some of them per model or team where the configuration says so; the others are the
+same everywhere, so that memory stays bounded whatever a peer sends.
+"""
+
+from typing import Final
+
+# --- what a client may send over HTTP ---------------------------------------------------------------------
+REQUEST_LINE_BYTES_MAX: Final = 8 * 1024
+HEADER_COUNT_MAX: Final = 100
+HEADER_BYTES_MAX: Final = 32 * 1024
+BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+CREDENTIAL_BYTES_MAX: Final = 4 * 1024
+PIPELINED_REQUESTS_MAX: Final = 4
+CONNECTIONS_MAX: Final = 20_000
+HEADER_SECONDS_MAX: Final = 15.0
+BODY_SECONDS_MAX: Final = 60.0
+BODY_IDLE_SECONDS_MAX: Final = 10.0
+KEEPALIVE_IDLE_SECONDS_MAX: Final = 75.0
+WRITE_STALL_SECONDS_MAX: Final = 30.0
+WRITE_BUFFER_BYTES_MAX: Final = 64 * 1024
+DRAIN_SECONDS_MAX: Final = 30.0
+
+# --- JSON -------------------------------------------------------------------------------------------------
+JSON_DEPTH_MAX: Final = 64
+JSON_NUMBER_BYTES_MAX: Final = 64
+JSON_KEYS_MAX: Final = 100_000
+
+# --- a call -----------------------------------------------------------------------------------------------
+MESSAGES_MAX: Final = 4_096
+PARTS_MAX: Final = 4_096
+TOOLS_MAX: Final = 512
+TOOL_SCHEMA_BYTES_MAX: Final = 256 * 1024
+TOOL_DEPTH_MAX: Final = 64
+CHOICES_MAX: Final = 16
+STOP_SEQUENCES_MAX: Final = 16
+MAX_TOKENS_MAX: Final = 1_000_000
+EMBEDDING_INPUTS_MAX: Final = 2_048
+MODEL_NAME_BYTES_MAX: Final = 256
+METADATA_BYTES_MAX: Final = 4 * 1024
+METADATA_KEYS_MAX: Final = 16
+METADATA_VALUE_BYTES_MAX: Final = 256
+
+# --- what an upstream may send ----------------------------------------------------------------------------
+UPSTREAM_HEADER_BYTES_MAX: Final = 64 * 1024
+UPSTREAM_HEADER_COUNT_MAX: Final = 128
+UPSTREAM_INFORMATIONAL_MAX: Final = 8
+UPSTREAM_BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+UPSTREAM_STREAM_BYTES_MAX: Final = 256 * 1024 * 1024
+UPSTREAM_ERROR_BYTES_MAX: Final = 64 * 1024
+UPSTREAM_ERROR_MESSAGE_CHARS_MAX: Final = 1_000
+UPSTREAM_BUFFER_BYTES_MAX: Final = 128 * 1024
+SSE_EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
+SSE_EMPTY_EVENTS_MAX: Final = 10_000
+RETRY_AFTER_SECONDS_MAX: Final = 300.0
+
+# --- the upstream client ----------------------------------------------------------------------------------
+CONNECTIONS_PER_DESTINATION_MAX: Final = 1_024
+IDLE_CONNECTIONS_PER_DESTINATION_MAX: Final = 256
+IDLE_CONNECTION_SECONDS_MAX: Final = 30.0
+DNS_TTL_SECONDS: Final = 30.0
+DNS_STALE_SECONDS_MAX: Final = 600.0
+DNS_SECONDS_MAX: Final = 5.0
+CONNECT_SECONDS: Final = 5.0
+FIRST_BYTE_SECONDS: Final = 120.0
+IDLE_SECONDS: Final = 60.0
+TOTAL_SECONDS: Final = 600.0
+
+# --- the journal ------------------------------------------------------------------------------------------
+JOURNAL_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+JOURNAL_RECORD_BYTES_MAX: Final = 256 * 1024
+JOURNAL_SYNC_SECONDS: Final = 0.005
+JOURNAL_STALL_SECONDS_MAX: Final = 5.0
+JOURNAL_UNSYNCED_BYTES_MAX: Final = 32 * 1024 * 1024
+
+# --- observation ------------------------------------------------------------------------------------------
+METRIC_LABEL_VALUES_MAX: Final = 200
+LOG_FIELD_CHARS_MAX: Final = 512
+REFUSAL_SOURCES_MAX: Final = 1_024
+
+# --- control ----------------------------------------------------------------------------------------------
+SNAPSHOT_POLL_SECONDS: Final = 0.2
+CONFIG_POLL_SECONDS: Final = 0.5
+KEY_DELTA_ENTRIES_MAX: Final = 1_000
+SUPPLIED_KEY_CHARS_MIN: Final = 24
+EXCHANGES_MAX: Final = 10_000

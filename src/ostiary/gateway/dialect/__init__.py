@@ -1,0 +1,178 @@
+"""Wire formats. One folder per dialect: `request`, `reply`, `stream`, `error`, `text`; all pure, bytes in, values out.
+
+This file is the contract between a dialect and the exchange. A dialect plays two parts: towards clients (decode
+their requests, encode answers) and towards providers (encode requests, decode answers), so that N client and M
+provider dialects need N + M translators. Where both sides speak the same dialect, `forward_*` edits only what is
+named and a decoder taps the answer. The list of dialects is explicit, in `bootstrap`.
+
+The law, for every pair: folding the stream gives the plain answer, tool arguments byte for byte, and splitting
+the stream at any byte changes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
+from ostiary.core.error import OstiaryError, UpstreamError
+from ostiary.core.http import Header
+from ostiary.core.message import Role
+from ostiary.core.reply import ChatReply, EmbeddingsReply
+from ostiary.core.stream import StreamEvent
+from ostiary.core.usage import Usage
+from ostiary.gateway.wire.json import Document
+
+
+class ChatPeek(msgspec.Struct, frozen=True):
+    """What admission and policy need to know of a chat request, read without building canonical values.
+
+    `tool_depth` is the number of consecutive tool rounds (assistant tool calls answered by tool results) at the
+    end of the conversation. `prompt_bytes` is the size of all text sent, for estimates.
+    """
+
+    model: str
+    stream: bool
+    include_usage: bool
+    max_tokens: int | None
+    choices: int
+    messages: int
+    tools: int
+    tool_depth: int
+    prompt_bytes: int
+    end_user: str | None
+
+
+class EmbeddingsPeek(msgspec.Struct, frozen=True):
+    """The same of an embeddings request."""
+
+    model: str
+    inputs: int
+    prompt_bytes: int
+    end_user: str | None
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A request ready to send: `path` below the provider's base path, the body, headers of this dialect, and the
+    fields left out because the caller allowed it."""
+
+    path: bytes
+    body: bytes
+    headers: tuple[Header, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True):
+    """An error in the wire form of a dialect."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes
+
+
+class ReplyTap(msgspec.Struct, frozen=True):
+    """What metering and the journal need of an answer that passes through."""
+
+    response_model: str
+    usage: Usage | None
+    finish_reason: str
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One server-sent event as it came and what it means.
+
+    `raw` is the event's bytes, its blank line included; joining the raws of all frames gives the stream back.
+    `content` is true where it carries something produced (text, tool call, thinking, refusal), `usage_only` where
+    it exists only to report usage, `terminal` where it ends the stream.
+    """
+
+    raw: bytes
+    events: tuple[StreamEvent, ...]
+    content: bool = False
+    usage_only: bool = False
+    terminal: bool = False
+
+
+class StreamDecoder(Protocol):
+    """A provider's stream, in any slices."""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames completed by `data`.
+
+        Raises UpstreamError: upstream.protocol for bytes that are no event of this dialect, upstream.too_large for
+        an event beyond the bound, or the provider's own error event as decode_error would give it.
+        """
+        ...
+
+    def close(self) -> list[Frame]:
+        """To call at the end of the bytes. Raises UpstreamError upstream.cut if the terminal event is missing."""
+        ...
+
+
+class StreamEncoder(Protocol):
+    """A client's stream. `encode` gives the bytes to send for one canonical event (possibly none)."""
+
+    def encode(self, event: StreamEvent) -> bytes: ...
+    def error(self, error: OstiaryError, request_id: str) -> bytes: ...
+
+
+class TextPlace(msgspec.Struct, frozen=True):
+    """A place where text stands in a request or reply: the path of keys and indexes to it, who says it, the text.
+
+    Tool arguments, tool results, names, descriptions and end-user fields are places too.
+    """
+
+    path: tuple[str | int, ...]
+    role: Role
+    text: str
+
+
+class ListedModel(msgspec.Struct, frozen=True):
+    """A model as `GET /v1/models` shows it; `created` in seconds since 1970."""
+
+    name: str
+    created: int
+
+
+class Dialect(Protocol):
+    """A wire format, in both parts. Every decode_* raises CallerError (client side) or UpstreamError (provider
+    side) with the path of the field at fault; every encode_* for a provider raises CallerError
+    request.unsupported naming the caller's field, unless `drop` is true: then the name is in `Encoded.dropped`."""
+
+    name: DialectName
+
+    # --- as the client's dialect
+    def peek_chat(self, document: Document) -> ChatPeek: ...
+    def decode_chat(self, document: Document) -> ChatCall: ...
+    def encode_chat_reply(self, reply: ChatReply) -> bytes: ...
+    def stream_encoder(self, *, include_usage: bool) -> StreamEncoder: ...
+    def peek_embeddings(self, document: Document) -> EmbeddingsPeek: ...
+    def decode_embeddings(self, document: Document) -> EmbeddingsCall: ...
+    def encode_embeddings_reply(self, reply: EmbeddingsReply) -> bytes: ...
+    def encode_token_count(self, input_tokens: int) -> bytes: ...
+    def encode_models(self, models: Sequence[ListedModel]) -> bytes: ...
+    def encode_model(self, model: ListedModel) -> bytes: ...
+    def encode_error(self, error: OstiaryError, request_id: str) -> ErrorAnswer: ...
+
+    # --- as the provider's dialect
+    def forward_chat(self, document: Document, *, model: str, report_usage: bool, max_tokens: int | None) -> Encoded:
+        """The same bytes with the named edits: the model's name, where `report_usage` the option that makes a
+        stream end with its usage, and `max_tokens` where the caller sent none and a default is set."""
+        ...
+
+    def forward_embeddings(self, document: Document, *, model: str) -> Encoded: ...
+    def forward_count_tokens(self, document: Document, *, model: str) -> Encoded: ...
+    def encode_chat(self, call: ChatCall, *, model: str, max_tokens: int | None, drop: bool) -> Encoded: ...
+    def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded: ...
+    def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded: ...
+    def tap_chat_reply(self, body: bytes) -> ReplyTap: ...
+    def decode_chat_reply(self, body: bytes) -> ChatReply: ...
+    def decode_embeddings_reply(self, body: bytes) -> EmbeddingsReply: ...
+    def decode_token_count(self, body: bytes) -> int: ...
+    def stream_decoder(self) -> StreamDecoder: ...
+    def decode_error(self, status: int, headers: Sequence[Header], body: bytes) -> UpstreamError: ...
+
+    # --- text in place, for guards
+    def request_texts(self, document: Document) -> list[TextPlace]: ...
+    def edit_request(self, document: Document, edits: Mapping[tuple[str | int, ...], str]) -> bytes: ...
+    def reply_texts(self, body: bytes) -> list[TextPlace]: ...

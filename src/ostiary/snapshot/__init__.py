@@ -1,0 +1,1 @@
+"""The contract between the planes: what operators decided, compiled into one immutable, versioned value."""
