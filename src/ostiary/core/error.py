@@ -65,6 +65,12 @@ class Code(StrEnum):
     CONFIG_INVALID = "config.invalid"
     STORE_UNAVAILABLE = "store.unavailable"
     JOURNAL_CORRUPT = "journal.corrupt"
+    CALL_ABORTED = "call.aborted"
+    AUTH_FORBIDDEN = "auth.forbidden"
+    OBJECT_INVALID = "object.invalid"
+    OBJECT_NOT_FOUND = "object.not_found"
+    OBJECT_EXISTS = "object.exists"
+    OBJECT_FILE_OWNED = "object.file_owned"
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -198,6 +204,16 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
         Code.STORE_UNAVAILABLE: Reason(0, "The database cannot be used.", "See the message.", True),
         Code.JOURNAL_CORRUPT: Reason(
             0, "The journal's chain does not verify.", "Keep the files and investigate; do not delete them.", False
+        ),
+        Code.CALL_ABORTED: Reason(
+            0, "The gateway process died while the call was open; recovery closed its record.", "Retry the call.", True
+        ),
+        Code.AUTH_FORBIDDEN: Reason(403, "You may not do this.", "Ask for the permission named.", False),
+        Code.OBJECT_INVALID: Reason(400, "A field of the object has a wrong value.", "Correct the field named.", False),
+        Code.OBJECT_NOT_FOUND: Reason(404, "No such object.", "Check its name or id.", False),
+        Code.OBJECT_EXISTS: Reason(409, "An object with this name exists.", "Choose another name.", False),
+        Code.OBJECT_FILE_OWNED: Reason(
+            409, "The configuration file defines this object.", "Edit the file named instead.", False
         ),
     }
 )

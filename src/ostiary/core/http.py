@@ -20,6 +20,35 @@ class Origin(msgspec.Struct, frozen=True):
 JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 
 
+class RequestHead(msgspec.Struct, frozen=True):
+    """The head of a request as it arrived. `path` is raw, `query` what follows the first "?"; `headers` by lower-case
+    name, where a name that may repeat has its values joined. `peer` is the client's address, `at` the monotonic
+    time of its first byte."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    peer: str
+    at: float
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer."""
+
+    status: int
+    headers: tuple[Header, ...]
+    body: bytes
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A request whose head is taken: its body may come, up to `body_bytes_max`. `context` is the application's own
+    value, handed back with the body."""
+
+    body_bytes_max: int
+    context: object
+
+
 def header(headers: Sequence[Header], name: bytes) -> bytes | None:
     """The first value of `name` (lower case), or None."""
     for key, value in headers:

@@ -1,0 +1,669 @@
+"""The life of one call, told from top to bottom: read `Exchange.run`.
+
+    identify → admit → decide → screen → plan → recall → hold → attempt → screen → settle → record
+
+Identification happens on the request's head, before any body is read (`gateway/edge/app.py`); everything else here.
+What this file guarantees, each proven in tests/exchange:
+
+* nothing goes upstream before the opening record is written, and every opening record gets exactly one closing one;
+* a hold is settled or released exactly once;
+* each attempt encodes the client's original call anew; nothing is retried once the client has seen a byte;
+* a plain answer leaves after its closing record, a stream's terminal event after it too;
+* a client that goes away cancels the upstream call at once and is charged for what was produced.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall, Operation
+from ostiary.core.decision import Deny
+from ostiary.core.error import CallerError, Code, GatewayError, OperatorError, OstiaryError, UpstreamError
+from ostiary.core.event import Attempt, Gap, Kind, Outcome
+from ostiary.core.http import Header
+from ostiary.core.label import Sensitivity
+from ostiary.core.limit import (
+    ATTEMPTS_MAX,
+    COMMIT_AFTER_SECONDS,
+    UPSTREAM_BODY_BYTES_MAX,
+    UPSTREAM_ERROR_BYTES_MAX,
+)
+from ostiary.core.principal import Principal
+from ostiary.core.usage import Nano, Usage
+from ostiary.gateway.admit.bounds import Options
+from ostiary.gateway.audit import record
+from ostiary.gateway.audit.draft import Draft
+from ostiary.gateway.cache.recall import recall
+from ostiary.gateway.dialect import ChatPeek, Dialect, EmbeddingsPeek, Encoded, Frame, StreamEncoder
+from ostiary.gateway.guard.screen import screen_request, screen_stream
+from ostiary.gateway.meter import estimate, price
+from ostiary.gateway.meter.hold import Hold, Holds
+from ostiary.gateway.policy.access import Ask, decide
+from ostiary.gateway.ports import (
+    Clock,
+    Ids,
+    Journal,
+    Observer,
+    PhaseTimeouts,
+    Random,
+    Receipt,
+    Secrets,
+    Sink,
+    Upstream,
+    UpstreamReply,
+    UpstreamRequest,
+)
+from ostiary.gateway.provider.auth.header import credential_headers
+from ostiary.gateway.route.plan import Plan, Step, Strategy, plan
+from ostiary.gateway.wire import json
+from ostiary.snapshot.index import Index
+from ostiary.snapshot.tables import ModelRow, ProviderRow
+
+_TRY_NEXT: Final = frozenset(
+    {
+        Code.UPSTREAM_UNREACHABLE,
+        Code.UPSTREAM_TLS,
+        Code.UPSTREAM_TIMEOUT,
+        Code.UPSTREAM_PROTOCOL,
+        Code.UPSTREAM_CUT,
+        Code.UPSTREAM_CREDENTIAL,
+        Code.UPSTREAM_RATE_LIMITED,
+        Code.UPSTREAM_OVERLOADED,
+        Code.UPSTREAM_ERROR,
+        Code.REQUEST_UNSUPPORTED,
+    }
+)
+"""Failures after which another target may do better. A refusal of the request itself is not among them."""
+
+_HOLD_OUTPUT_TOKENS: Final = 4_096
+_JSON: Final[Header] = (b"content-type", b"application/json")
+_EVENT_STREAM: Final[tuple[Header, ...]] = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+)
+_FORWARDED: Final = (b"anthropic-version", b"anthropic-beta")
+_KEEPALIVE: Final = b": keep-alive\n\n"
+
+
+class World:
+    """Everything a call needs of its surroundings, handed over by `bootstrap`. `index` is replaced whole when a new
+    snapshot arrives; a call holds the one it began with."""
+
+    def __init__(
+        self,
+        *,
+        index: Index,
+        upstream: Upstream,
+        journal: Journal,
+        secrets: Secrets,
+        observer: Observer,
+        clock: Clock,
+        ids: Ids,
+        random: Random,
+        dialects: Mapping[DialectName, Dialect],
+        strategies: dict[str, Strategy],
+        digest_key: bytes,
+        digest_key_id: str = "",
+    ) -> None:
+        self.index = index
+        self.upstream = upstream
+        self.journal = journal
+        self.secrets = secrets
+        self.observer = observer
+        self.clock = clock
+        self.ids = ids
+        self.random = random
+        self.dialects = dialects
+        self.strategies = strategies
+        self.digest_key = digest_key
+        self.digest_key_id = digest_key_id
+        self.holds = Holds()
+        self.open_streams = 0
+        self.open_calls = 0
+        self.gap_from_ns = 0
+        self.gap_calls = 0
+        self._credentials: dict[ProviderRow, tuple[Header, ...]] = {}
+
+    def swap(self, index: Index) -> None:
+        """Take a new snapshot, and the credentials it refers to."""
+        self.index = index
+        self._credentials = {}
+
+    def provider_headers(self, provider: ProviderRow) -> tuple[Header, ...]:
+        """What is sent to a provider with every request. Raises UpstreamError upstream.credential."""
+        found = self._credentials.get(provider)
+        if found is None:
+            ref = provider.auth.secret
+            try:
+                credential = credential_headers(provider.auth.scheme, None if ref is None else self.secrets.get(ref))
+            except OperatorError as error:
+                raise UpstreamError(Code.UPSTREAM_CREDENTIAL, f"Provider {provider.name}: {error.message}.") from error
+            extra = tuple((name.lower().encode(), value.encode()) for name, value in provider.headers)
+            found = (_JSON, (b"user-agent", b"ostiary"), *extra, *credential)
+            self._credentials[provider] = found
+        return found
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """An authenticated request with its body, and what it asks for."""
+
+    request_id: str
+    principal: Principal
+    operation: Operation
+    dialect: DialectName
+    headers: Mapping[bytes, bytes]
+    body: bytes
+    options: Options
+    started_at: float
+
+
+class Exchange:
+    """One call. `run` never raises but for a cancellation that the caller of the gateway itself caused."""
+
+    def __init__(self, world: World, arrival: Arrival, sink: Sink) -> None:
+        self.world = world
+        self.arrival = arrival
+        self.sink = sink
+        self.index = world.index
+        self.client = world.dialects[arrival.dialect]
+        self.draft = Draft(arrival.request_id, arrival.principal, arrival.operation, arrival.dialect, self.index.id)
+        self.hold: Hold | None = None
+        self.receipt: Receipt | None = None
+        self.recorded = False
+        self.step: Step | None = None
+        self.deadline = 0.0
+        self.canonical: ChatCall | EmbeddingsCall | None = None
+        self.produced_bytes = 0
+        self.max_tokens: int | None = None
+
+    # --- the story ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Answer the call through the sink and record it, whatever happens."""
+        self.world.open_calls += 1
+        try:
+            self._admit()
+            model, fallback = self._decide()
+            route = self._plan(model, fallback)
+            recall()
+            self._reserve(route)
+            await self._open(route)
+            await self._attempt(route)
+        except OstiaryError as error:
+            await self._fail(error)
+        except asyncio.CancelledError:
+            await self._cancelled()
+        except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours must still be answered and recorded
+            self.draft.error_class = type(error).__name__
+            await self._fail(
+                GatewayError(Code.GATEWAY_INTERNAL, "The gateway failed; the request id helps to find out why.")
+            )
+        finally:
+            self._settle(Nano(0))
+            self.world.open_calls -= 1
+
+    def _admit(self) -> None:
+        """Parse the body once, strictly, and read what the stages need."""
+        arrival, draft = self.arrival, self.draft
+        draft.started_at = arrival.started_at
+        draft.received_at = self.world.clock.monotonic()
+        metadata = arrival.options.metadata
+        draft.feature, draft.prompt_id, draft.prompt_version = (
+            metadata.feature,
+            metadata.prompt_id,
+            metadata.prompt_version,
+        )
+        if metadata.deployment is not None:
+            draft.deployment = metadata.deployment
+        draft.label = arrival.options.label
+        self.document = json.parse(arrival.body)
+        peek: ChatPeek | EmbeddingsPeek
+        if arrival.operation is Operation.EMBEDDINGS:
+            peek = self.client.peek_embeddings(self.document)
+        else:
+            peek = self.client.peek_chat(self.document)
+            draft.stream = peek.stream and arrival.operation is Operation.CHAT
+        self.peek = peek
+        draft.original_model = peek.model
+        draft.prompt_digest = record.content_digest(self.world.digest_key, arrival.body)
+        if peek.end_user:
+            draft.end_user = record.pseudonym(self.world.digest_key, arrival.principal.tenant, peek.end_user)
+
+    def _decide(self) -> tuple[ModelRow, ModelRow | None]:
+        """Policy, guards, and policy again if they raised the label. Gives the model and its allowed fallback."""
+        model = self._allowed(self.peek.model)
+        label = screen_request(self.draft.label)
+        if label is not self.draft.label:
+            self.draft.label = label
+            model = self._allowed(self.peek.model)
+        for name in model.fallbacks[:1]:
+            verdict = decide(self.index, self.arrival.principal, self._ask(name))
+            if not isinstance(verdict, Deny):
+                return model, self.index.model(name)
+        return model, None
+
+    def _allowed(self, name: str) -> ModelRow:
+        verdict = decide(self.index, self.arrival.principal, self._ask(name))
+        if isinstance(verdict, Deny):
+            raise CallerError(verdict.code, verdict.message, param=verdict.param)
+        peek = self.peek
+        if isinstance(peek, ChatPeek) and peek.max_tokens is None:
+            self.max_tokens = verdict.max_tokens_cap
+        model = self.index.model(name)
+        assert model is not None
+        return model
+
+    def _ask(self, name: str) -> Ask:
+        peek = self.peek
+        if isinstance(peek, ChatPeek):
+            return Ask(model=name, label=self.draft.label, max_tokens=peek.max_tokens, tool_depth=peek.tool_depth)
+        return Ask(model=name, label=self.draft.label)
+
+    def _plan(self, model: ModelRow, fallback: ModelRow | None) -> Plan:
+        world = self.world
+        route = plan(
+            self.index,
+            model,
+            fallback,
+            operation=self.arrival.operation,
+            label=self.draft.label,
+            strategies=world.strategies,
+            draw=world.random,
+        )
+        if not route.steps:
+            raise CallerError(
+                Code.MODEL_UNSUITABLE, f"No target of this model offers {self.arrival.operation}.", param="model"
+            )
+        self.deadline = self.draft.started_at + model.timeouts.total_seconds
+        return route
+
+    def _reserve(self, route: Plan) -> None:
+        """Hold an upper bound of the cost for the dearest target, and refuse what may not go out unpriced."""
+        peek = self.peek
+        output = 0
+        messages = 1
+        if isinstance(peek, ChatPeek):
+            output = (peek.max_tokens or self.max_tokens or _HOLD_OUTPUT_TOKENS) * peek.choices
+            messages = peek.messages
+        bound = Usage(input_tokens=estimate.input_tokens(peek.prompt_bytes, messages), output_tokens=output)
+        pricing = self.index.snapshot.pricing
+        seconds = self.world.clock.now_ns() // 1_000_000_000
+        dearest = 0
+        for step in route.steps:
+            row = self.index.price(step.provider, step.request_model, seconds)
+            if row is None and price.refuses_unknown(pricing) and self.arrival.operation is not Operation.COUNT_TOKENS:
+                raise CallerError(Code.PRICE_UNKNOWN, f"No price is known for {step.target}.", param="model")
+            cost = price.ceiling_cost(pricing, bound) if row is None else price.cost(row, bound)
+            dearest = max(dearest, cost.nano)
+        self.hold = self.world.holds.reserve(Nano(dearest))
+
+    async def _open(self, route: Plan) -> None:
+        """The opening record. Nothing has gone upstream yet, and nothing will unless this succeeds."""
+        opened = self.draft.opened(self.world.clock.now_ns(), route.steps[0].target)
+        self.receipt = self._append(Kind.OPENED, record.encode(opened))
+        await self._synced(self.receipt)
+
+    async def _attempt(self, route: Plan) -> None:
+        """Try the steps in order until one answers. Each starts from the client's original call."""
+        first_error: OstiaryError | None = None
+        for step in route.steps[:ATTEMPTS_MAX]:
+            self.step = step
+            if first_error is not None and step.fallback:
+                self.draft.fallback = first_error.code
+            began = self.world.clock.monotonic()
+            try:
+                await self._try(step)
+            except OstiaryError as error:
+                self._note_attempt(step, began, error)
+                first_error = first_error or error
+                if self.sink.begun or self.recorded or error.code not in _TRY_NEXT:
+                    raise
+                if self.world.clock.monotonic() >= self.deadline:
+                    raise
+                continue
+            return
+        assert first_error is not None
+        raise first_error
+
+    async def _try(self, step: Step) -> None:
+        draft = self.draft
+        draft.provider, draft.request_model = step.provider.name, step.request_model
+        self.produced_bytes = 0
+        provider = self.world.dialects[step.provider.dialect]
+        if self.arrival.operation is Operation.COUNT_TOKENS and not step.provider.count_tokens:
+            await self._deliver_estimate()
+            return
+        encoded = self._encode(step, provider)
+        draft.dropped_fields = encoded.dropped
+        timeouts = step.model.timeouts
+        draft.sent_at = self.world.clock.monotonic()
+        began = draft.sent_at
+        reply = await self.world.upstream.send(
+            UpstreamRequest(
+                origin=step.provider.origin,
+                method=b"POST",
+                target=step.provider.path.encode("ascii") + encoded.path,
+                headers=self.world.provider_headers(step.provider) + self._dialect_headers(step, encoded),
+                body=encoded.body,
+                timeouts=PhaseTimeouts(
+                    connect_seconds=timeouts.connect_seconds,
+                    first_byte_seconds=timeouts.first_token_seconds,
+                    idle_seconds=timeouts.idle_seconds,
+                    deadline=self.deadline,
+                ),
+                tls=step.provider.tls,
+                proxy=step.provider.proxy,
+            )
+        )
+        try:
+            draft.first_byte_at = self.world.clock.monotonic()
+            if reply.status != 200:
+                body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
+                raise provider.decode_error(reply.status, reply.headers, body)
+            if draft.stream:
+                await self._deliver_stream(step, provider, reply, began)
+            else:
+                await self._deliver_plain(step, provider, reply, began)
+        finally:
+            reply.close()
+
+    # --- towards the provider -----------------------------------------------------------------------------
+
+    def _encode(self, step: Step, provider: Dialect) -> Encoded:
+        operation = self.arrival.operation
+        same = provider.name is self.client.name
+        model = step.request_model
+        if same:
+            if operation is Operation.EMBEDDINGS:
+                return provider.forward_embeddings(self.document, model=model)
+            if operation is Operation.COUNT_TOKENS:
+                return provider.forward_count_tokens(self.document, model=model)
+            return provider.forward_chat(
+                self.document,
+                model=model,
+                report_usage=self.draft.stream and step.provider.stream_usage,
+                max_tokens=self.max_tokens,
+            )
+        drop = self.arrival.options.drop_unsupported or step.model.drop_unsupported
+        call = self._canonical()
+        if isinstance(call, EmbeddingsCall):
+            return provider.encode_embeddings(call, model=model, drop=drop)
+        if operation is Operation.COUNT_TOKENS:
+            return provider.encode_count_tokens(call, model=model, drop=drop)
+        cap = self.max_tokens if self.max_tokens is not None else step.model.max_tokens
+        return provider.encode_chat(call, model=model, max_tokens=cap, drop=drop)
+
+    def _canonical(self) -> ChatCall | EmbeddingsCall:
+        """The canonical call, built when first asked for."""
+        if self.canonical is None:
+            if self.arrival.operation is Operation.EMBEDDINGS:
+                self.canonical = self.client.decode_embeddings(self.document)
+            else:
+                self.canonical = self.client.decode_chat(self.document)
+        return self.canonical
+
+    def _dialect_headers(self, step: Step, encoded: Encoded) -> tuple[Header, ...]:
+        """The dialect's own headers; within one dialect the caller's choice of version and features goes along."""
+        headers = encoded.headers
+        if step.provider.dialect is DialectName.ANTHROPIC and self.client.name is DialectName.ANTHROPIC:
+            sent = tuple((name, self.arrival.headers[name]) for name in _FORWARDED if name in self.arrival.headers)
+            named = {name for name, _ in sent}
+            headers = (*sent, *(pair for pair in headers if pair[0] not in named))
+        return headers
+
+    # --- towards the client -------------------------------------------------------------------------------
+
+    async def _deliver_plain(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
+        body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
+        draft = self.draft
+        same = provider.name is self.client.name
+        if self.arrival.operation is Operation.CHAT:
+            if same:
+                tap = provider.tap_chat_reply(body)
+                usage, draft.response_model, draft.finish_reason = tap.usage, tap.response_model, tap.finish_reason
+                out = body
+            else:
+                chat = provider.decode_chat_reply(body)
+                usage, draft.response_model = chat.usage, chat.response_model
+                draft.finish_reason = str(chat.choices[0].finish_reason or "") if chat.choices else ""
+                out = self.client.encode_chat_reply(chat)
+        elif self.arrival.operation is Operation.EMBEDDINGS:
+            vectors = provider.decode_embeddings_reply(body)
+            usage, draft.response_model = vectors.usage, vectors.response_model
+            out = body if same else self.client.encode_embeddings_reply(vectors)
+        else:
+            counted = provider.decode_token_count(body)
+            usage = Usage()
+            out = body if same else self.client.encode_token_count(counted)
+        self.produced_bytes = len(body)
+        draft.first_content_at = self.world.clock.monotonic()
+        self._meter(step, usage)
+        self._note_attempt(step, began, None)
+        draft.answer_digest = record.content_digest(self.world.digest_key, out)
+        await self._succeed()
+        self.sink.answer(200, (_JSON, *self._headers()), out)
+
+    async def _deliver_estimate(self) -> None:
+        """A token count where the provider has no endpoint for it: our own, marked as estimated."""
+        peek = self.peek
+        assert isinstance(peek, ChatPeek)
+        out = self.client.encode_token_count(estimate.input_tokens(peek.prompt_bytes, peek.messages))
+        self.draft.usage_estimated = True
+        await self._succeed()
+        self.sink.answer(200, (_JSON, *self._headers(), (b"x-ostiary-estimated", b"true")), out)
+
+    async def _deliver_stream(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
+        """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried."""
+        clock, draft, sink = self.world.clock, self.draft, self.sink
+        decoder = provider.stream_decoder()
+        include_usage = isinstance(self.peek, ChatPeek) and self.peek.include_usage
+        encoder = None if provider.name is self.client.name else self.client.stream_encoder(include_usage=include_usage)
+        screened = screen_stream()
+        digest = hmac.new(self.world.digest_key, b"content\x00", "sha256")
+        usage: Usage | None = None
+        waiting: list[bytes] = []
+        commit_at = draft.first_byte_at + COMMIT_AFTER_SECONDS
+        self.world.open_streams += 1
+        try:
+            while True:
+                data = await reply.chunk()
+                frames = decoder.feed(data) if data else decoder.close()
+                content = terminal = False
+                out: list[bytes] = []
+                for frame in screened.push(frames):
+                    usage = self._observe(frame, usage)
+                    content |= frame.content
+                    terminal |= frame.terminal
+                    if not frame.usage_only or include_usage or encoder is not None:
+                        out.append(_rendered(frame, encoder))
+                ended = terminal or not data
+                piece = b"".join(out)
+                if not sink.begun:
+                    waiting.append(piece)
+                    if not (content or ended or clock.monotonic() >= commit_at):
+                        continue
+                    piece = b"".join(waiting)
+                    draft.first_content_at = clock.monotonic()
+                digest.update(piece)
+                if ended:
+                    self._meter(step, usage)
+                    self._note_attempt(step, began, None)
+                    draft.answer_digest = digest.hexdigest()
+                    await self._succeed()
+                if not sink.begun:
+                    sink.begin(200, (*_EVENT_STREAM, *self._headers()), keepalive=_KEEPALIVE)
+                await sink.write(piece)
+                if ended:
+                    sink.end()
+                    return
+        except BaseException as error:
+            # What was produced is charged for. A target that failed before producing anything is not.
+            if usage is not None or self.produced_bytes or isinstance(error, asyncio.CancelledError):
+                self._meter(step, usage)
+            draft.answer_digest = digest.hexdigest()
+            raise
+        finally:
+            self.world.open_streams -= 1
+
+    def _observe(self, frame: Frame, usage: Usage | None) -> Usage | None:
+        """Read what metering needs off a frame that passes."""
+        if frame.content:
+            self.produced_bytes += frame.produced_bytes
+        if frame.response_model:
+            self.draft.response_model = frame.response_model
+        if frame.finish_reason:
+            self.draft.finish_reason = frame.finish_reason
+        return frame.usage or usage
+
+    def _headers(self) -> tuple[Header, ...]:
+        draft = self.draft
+        headers: list[Header] = [
+            (b"x-request-id", draft.request_id.encode("ascii")),
+            (b"x-ostiary-attempts", b"%d" % max(len(draft.attempts), 1)),
+        ]
+        if self.client.name is DialectName.ANTHROPIC:
+            headers.append((b"request-id", draft.request_id.encode("ascii")))
+        if self.receipt is not None:
+            headers.append((b"x-ostiary-receipt", f"{self.receipt.origin}/{self.receipt.sequence}".encode("ascii")))
+        if self.index.snapshot.server.show_target and self.step is not None:
+            served = f"@{draft.response_model}" if draft.response_model else ""
+            headers.append((b"x-ostiary-target", _visible(self.step.target + served)))
+        if draft.cost is not None and not draft.stream:
+            headers.append((b"x-ostiary-cost", f"{draft.cost.nano / 1e9:.9f} {draft.cost.currency}".encode("ascii")))
+        if draft.fallback:
+            headers.append((b"x-ostiary-fallback", draft.fallback.encode("ascii")))
+        if draft.dropped_fields:
+            headers.append((b"x-ostiary-dropped", _visible(", ".join(draft.dropped_fields))))
+        return tuple(headers)
+
+    # --- how it ends --------------------------------------------------------------------------------------
+
+    def _meter(self, step: Step, usage: Usage | None) -> None:
+        """Usage as reported, or counted by us where the provider gave none; and its cost."""
+        draft = self.draft
+        if self.arrival.operation is Operation.COUNT_TOKENS:
+            return
+        estimated = usage is None
+        if usage is None:
+            messages = self.peek.messages if isinstance(self.peek, ChatPeek) else 1
+            usage = Usage(
+                input_tokens=estimate.input_tokens(self.peek.prompt_bytes, messages),
+                output_tokens=estimate.output_tokens(self.produced_bytes)
+                if self.arrival.operation is Operation.CHAT
+                else 0,
+            )
+        draft.usage, draft.usage_estimated = usage, estimated
+        row = self.index.price(step.provider, step.request_model, self.world.clock.now_ns() // 1_000_000_000)
+        pricing = self.index.snapshot.pricing
+        draft.cost = price.ceiling_cost(pricing, usage) if row is None else price.cost(row, usage, estimated=estimated)
+
+    def _note_attempt(self, step: Step, began: float, error: OstiaryError | None) -> None:
+        draft = self.draft
+        draft.attempts.append(
+            Attempt(
+                target=step.target,
+                status=200 if error is None else error.status,
+                reason="" if error is None else error.code,
+                first_byte_ms=_ms(draft.first_byte_at - began) if draft.first_byte_at > began else 0.0,
+                total_ms=_ms(self.world.clock.monotonic() - began),
+            )
+        )
+
+    async def _succeed(self) -> None:
+        """Settle and write the closing record; the answer leaves after this."""
+        self.draft.status = 200
+        await self._synced(self._close(Outcome.SUCCEEDED))
+
+    async def _fail(self, error: OstiaryError) -> None:
+        """Record a failure, then tell the client in its own dialect: as an answer, or inside a stream it has begun."""
+        draft = self.draft
+        draft.error, draft.status = error.code, error.status
+        if not self.recorded:
+            try:
+                await self._synced(self._close(Outcome.DENIED if self.step is None else Outcome.FAILED))
+            except OstiaryError as unrecorded:
+                # What cannot be recorded is not told either: the client learns that the journal is down.
+                error = unrecorded
+        if self.sink.begun:
+            encoder = self.client.stream_encoder(include_usage=False)
+            await self.sink.write(encoder.error(error, draft.request_id))
+            self.sink.end()
+            return
+        answer = self.client.encode_error(error, draft.request_id)
+        self.sink.answer(answer.status, (*answer.headers, *self._failure_headers(answer.headers)), answer.body)
+
+    def _failure_headers(self, present: tuple[Header, ...]) -> tuple[Header, ...]:
+        names = {name for name, _ in present}
+        return tuple(pair for pair in self._headers() if pair[0] not in names)
+
+    async def _cancelled(self) -> None:
+        """The client went away, or this gateway is shutting down and its grace is over."""
+        if not self.sink.gone:
+            await self._fail(GatewayError(Code.GATEWAY_DRAINING, "This gateway is shutting down; retry."))
+            return
+        self.draft.error, self.draft.status = Code.CLIENT_GONE, 499
+        if not self.recorded:
+            if self.step is not None and self.draft.cost is None and self.draft.sent_at:
+                self._meter(self.step, None)
+            try:
+                self._close(Outcome.CANCELLED)
+            except OstiaryError:
+                return  # recovery will close it as aborted; nobody is left to tell
+
+    def _close(self, outcome: Outcome) -> Receipt | None:
+        """Settle the hold and write the one closing record."""
+        draft = self.draft
+        self._settle(Nano(0) if draft.cost is None else draft.cost.nano)
+        opened = -1 if self.receipt is None else self.receipt.sequence
+        clock = self.world.clock
+        closed = draft.closed(outcome, opened, clock.now_ns(), clock.monotonic())
+        kind = Kind.DENIED if outcome is Outcome.DENIED else Kind.CLOSED
+        self.recorded = True
+        receipt = self._append(kind, record.encode(closed))
+        self.world.observer.closed(closed)
+        return receipt
+
+    def _settle(self, nano: Nano) -> None:
+        hold, self.hold = self.hold, None
+        if hold is not None:
+            self.world.holds.settle(hold, nano)
+
+    def _append(self, kind: Kind, payload: bytes) -> Receipt | None:
+        """Append a record; where the operator chose `continue`, a call of unregulated data may go on without."""
+        world = self.world
+        try:
+            if world.gap_calls and world.journal.healthy():
+                gap = Gap(world.gap_from_ns, world.clock.now_ns(), world.gap_calls, Code.AUDIT_UNAVAILABLE)
+                world.journal.append(Kind.GAP, record.encode(gap))
+                world.gap_calls = 0
+            return world.journal.append(kind, payload)
+        except GatewayError:
+            continues = self.index.snapshot.journal.on_failure == "continue"
+            if not continues or self.draft.label is Sensitivity.REGULATED:
+                raise
+            if world.gap_calls == 0:
+                world.gap_from_ns = world.clock.now_ns()
+            world.gap_calls += 1
+            return None
+
+    async def _synced(self, receipt: Receipt | None) -> None:
+        if receipt is not None and self.world.journal.durability == "disk":
+            await self.world.journal.synced(receipt)
+
+
+def _rendered(frame: Frame, encoder: StreamEncoder | None) -> bytes:
+    if encoder is None:
+        return frame.raw
+    return b"".join([encoder.encode(event) for event in frame.events])
+
+
+def _visible(text: str) -> bytes:
+    return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1e3, 3)

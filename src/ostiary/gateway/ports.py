@@ -3,6 +3,7 @@
 Each method's docstring states what holds under failure. Nothing here does I/O.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -146,3 +147,29 @@ class Observer(Protocol):
     def closed(self, record: Closed) -> None: ...
     def unauthenticated(self, code: str) -> None: ...
     def streams(self, open_count: int) -> None: ...
+
+
+class Sink(Protocol):
+    """Where an answer goes: one HTTP exchange with a client.
+
+    Either `answer` once, or `begin`, any number of `write`s, and `end`. A client that goes away cancels the task
+    that serves it; `gone` is then true and every method does nothing.
+    """
+
+    gone: bool
+    begun: bool
+
+    def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        """The whole answer in one write."""
+        ...
+
+    def begin(self, status: int, headers: Sequence[Header], *, keepalive: bytes = b"") -> None:
+        """Start a streamed answer. `keepalive` is sent whenever nothing else was for a while, until the end."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece. Waits while the client reads slower than we write; beyond the bound of core/limit.py the
+        connection is dropped and the task cancelled."""
+        ...
+
+    def end(self) -> None: ...

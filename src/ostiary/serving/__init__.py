@@ -1,0 +1,23 @@
+"""Inbound HTTP/1.1: our own server on llhttp, one connection one state machine, behind one handler type."""
+
+from typing import Protocol
+
+from ostiary.core.error import OstiaryError
+from ostiary.core.http import Accepted, Answer, RequestHead
+from ostiary.gateway.ports import Sink
+
+
+class Application(Protocol):
+    """What answers requests."""
+
+    def accept(self, head: RequestHead) -> Accepted | Answer:
+        """Decide on the head alone, before any body is read. Must not raise."""
+        ...
+
+    async def serve(self, accepted: Accepted, body: bytes, sink: Sink) -> None:
+        """Answer through the sink. Cancelled when the client goes away or the grace of a shutdown is over."""
+        ...
+
+    def refuse(self, error: OstiaryError, path: bytes) -> Answer:
+        """The wire form of an error found by the server itself (malformed HTTP, bounds, timeouts)."""
+        ...

@@ -34,11 +34,15 @@ class Residency(StrEnum):
 
 
 class TlsRow(msgspec.Struct, frozen=True):
-    """TLS towards one provider: a CA bundle in place of the system's, a client certificate with its key (paths)."""
+    """TLS towards one provider: a CA bundle in place of the system's, a client certificate with its key (paths).
+
+    `minimum_version` is 1.3 unless an operator makes the exception 1.2 for this provider.
+    """
 
     ca_file: str = ""
     certificate_file: str = ""
     key_file: str = ""
+    minimum_version: str = "1.3"
 
 
 class ProviderRow(msgspec.Struct, frozen=True):

@@ -1,0 +1,68 @@
+"""Which credential a request carries, and whose it is.
+
+Keys arrive as each dialect sends them: `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`. Two that differ are
+refused, and so is a key in the query string, where logs along the way would keep it.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from ostiary.core.error import CallerError, Code
+from ostiary.core.limit import CREDENTIAL_BYTES_MAX
+from ostiary.core.principal import Principal
+from ostiary.gateway.ports import KeyRing
+
+_QUERY_NAMES: Final = frozenset({b"key", b"api_key", b"api-key", b"apikey", b"access_token", b"token", b"x-api-key"})
+_HEADER_NAMES: Final = (b"x-api-key", b"x-goog-api-key")
+
+
+def resolve(headers: Mapping[bytes, bytes], query: bytes, keys: KeyRing) -> Principal:
+    """The principal a request speaks for.
+
+    Raises CallerError: auth.missing, auth.invalid, auth.ambiguous or auth.in_query. Never returns an empty
+    principal, and never says whether a key was unknown, revoked or expired.
+    """
+    if query:
+        refuse_query(query)
+    credential = extract(headers)
+    principal = keys.find(credential)
+    if principal is None:
+        raise CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
+    return principal
+
+
+def extract(headers: Mapping[bytes, bytes]) -> bytes:
+    """The one credential in the headers."""
+    found = b""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            raise CallerError(Code.AUTH_INVALID, "The authorization header must be `Bearer <key>`.")
+        found = token.strip()
+        if not found:
+            raise CallerError(Code.AUTH_MISSING, "The authorization header holds no key.")
+    for name in _HEADER_NAMES:
+        value = headers.get(name)
+        if value is None:
+            continue
+        value = value.strip()
+        if found and value != found:
+            raise CallerError(Code.AUTH_AMBIGUOUS, "Two different keys were sent; send one.")
+        found = value
+    if not found:
+        raise CallerError(
+            Code.AUTH_MISSING, "No key was sent; send it as `Authorization: Bearer <key>` or `x-api-key`."
+        )
+    if len(found) > CREDENTIAL_BYTES_MAX or not found.isascii():
+        raise CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
+    return found
+
+
+def refuse_query(query: bytes) -> None:
+    """Raise auth.in_query where a parameter has a credential's name."""
+    for pair in query.split(b"&"):
+        if pair.partition(b"=")[0].lower() in _QUERY_NAMES:
+            raise CallerError(
+                Code.AUTH_IN_QUERY, "A key in the query string ends up in logs; send it as a header and rotate it."
+            )

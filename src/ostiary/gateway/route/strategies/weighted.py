@@ -1,0 +1,21 @@
+"""Weighted choice: each target comes first with the probability of its share; the rest follow the same way."""
+
+from ostiary.gateway.route.plan import Draw
+from ostiary.snapshot.tables import TargetRow
+
+
+def weighted(targets: tuple[TargetRow, ...], draw: Draw) -> tuple[TargetRow, ...]:
+    """The targets in an order drawn without replacement by weight. Those of weight 0 come last, in file order."""
+    left = [target for target in targets if target.weight > 0]
+    order: list[TargetRow] = []
+    while left:
+        mark = draw.random() * sum(target.weight for target in left)
+        chosen = left[-1]
+        for target in left:
+            mark -= target.weight
+            if mark < 0:
+                chosen = target
+                break
+        left.remove(chosen)
+        order.append(chosen)
+    return (*order, *(target for target in targets if target.weight <= 0))

@@ -1,0 +1,539 @@
+"""One client connection: bytes in, requests to the application, answers out.
+
+States: waiting for a head, reading a body, handling. Requests on one connection are handled one after the other;
+what a client sends ahead of its answers is queued up to a bound. Every error in the HTTP itself is answered once and
+ends the connection, so that nothing after it can be taken for a request.
+
+Framing rules beyond llhttp's own strictness: `transfer-encoding` is exactly `chunked` and only in HTTP/1.1, a body
+never comes compressed, HTTP/1.1 has exactly one `host`, the target is a path (RFC 9112 sections 3.2 and 6.1).
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
+from ostiary.core.http import Accepted, Answer, Header, RequestHead
+from ostiary.core.limit import (
+    BODIES_BYTES_MAX,
+    BODY_CHUNKS_MAX,
+    BODY_IDLE_SECONDS_MAX,
+    BODY_SECONDS_MAX,
+    HEADER_BYTES_MAX,
+    HEADER_COUNT_MAX,
+    HEADER_SECONDS_MAX,
+    KEEPALIVE_IDLE_SECONDS_MAX,
+    PIPELINED_REQUESTS_MAX,
+    REQUEST_LINE_BYTES_MAX,
+    STREAM_KEEPALIVE_SECONDS,
+    WRITE_BUFFER_BYTES_MAX,
+    WRITE_STALL_SECONDS_MAX,
+)
+
+if TYPE_CHECKING:
+    from ostiary.serving.server import Server
+
+_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_SINGLE: Final = frozenset(
+    {
+        b"authorization",
+        b"content-encoding",
+        b"content-length",
+        b"content-type",
+        b"expect",
+        b"host",
+        b"idempotency-key",
+        b"transfer-encoding",
+        b"x-api-key",
+        b"x-goog-api-key",
+        b"x-ostiary-drop-unsupported",
+        b"x-ostiary-metadata",
+        b"x-ostiary-sensitivity",
+        b"x-ostiary-session",
+    }
+)
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
+}
+_TICK_SECONDS: Final = 1.0
+
+
+class _Incoming:
+    """A request being read."""
+
+    __slots__ = ("accepted", "body", "bytes", "chunks", "deadline", "keep_alive", "path", "refusal", "size_max")
+
+    def __init__(self) -> None:
+        self.accepted: Accepted | None = None
+        self.refusal: Answer | None = None
+        self.path = b""
+        self.body: list[bytes] = []
+        self.bytes = 0
+        self.chunks = 0
+        self.size_max = 0
+        self.deadline = 0.0
+        self.keep_alive = True
+
+
+class Connection(asyncio.Protocol):
+    """The protocol object of one client connection. Also the `Sink` of the request it is handling."""
+
+    __slots__ = (
+        "_closing",
+        "_current",
+        "_deadline",
+        "_head_bytes",
+        "_header_count",
+        "_headers",
+        "_incoming",
+        "_keepalive",
+        "_keepalive_at",
+        "_loop",
+        "_parser",
+        "_peer",
+        "_ready",
+        "_resume",
+        "_server",
+        "_started_at",
+        "_stream_chunked",
+        "_task",
+        "_timer",
+        "_transport",
+        "_url",
+        "begun",
+        "gone",
+    )
+
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._loop = server.loop
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._peer = ""
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._header_count = 0
+        self._head_bytes = 0
+        self._started_at = 0.0
+        self._incoming: _Incoming | None = None
+        self._ready: deque[_Incoming] = deque()
+        self._current: _Incoming | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._resume: asyncio.Future[None] | None = None
+        self._closing = False
+        self._keepalive = b""
+        self._keepalive_at = 0.0
+        self._stream_chunked = True
+        self.begun = False
+        self.gone = False
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if not self._server.opened(self):
+            self.gone = True
+            transport.abort()
+            return
+        peer = transport.get_extra_info("peername")
+        self._peer = peer[0] if isinstance(peer, tuple) else ""
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES_MAX, low=WRITE_BUFFER_BYTES_MAX // 4)
+        self._deadline = self._loop.time() + HEADER_SECONDS_MAX
+        self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.gone = True
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+        self._wake()
+        for incoming in self._ready:
+            self._release(incoming)
+        self._ready.clear()
+        if self._incoming is not None:
+            self._release(self._incoming)
+            self._incoming = None
+        self._server.closed(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._server.bytes_in += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._reject(CallerError(Code.REQUEST_MALFORMED, "Upgrades are not offered here."))
+            return
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, OstiaryError):
+                raise
+            self._reject(cause)
+            return
+        except httptools.HttpParserInvalidMethodError:
+            self._reject(CallerError(Code.REQUEST_MALFORMED, "The request's method is not one of HTTP's.", status=405))
+            return
+        except httptools.HttpParserError as error:
+            self._reject(CallerError(Code.REQUEST_MALFORMED, f"The request is not valid HTTP/1.1: {_shown(error)}."))
+            return
+        # Bytes of a head that is not complete yet are only counted by llhttp's callbacks once a field ends.
+        if self._incoming is None and self._started_at:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEADER_BYTES_MAX + REQUEST_LINE_BYTES_MAX:
+                self._reject(CallerError(Code.REQUEST_LIMIT, "The request's head is too large.", status=431))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        if self._resume is None:
+            self._resume = self._loop.create_future()
+            self._deadline = self._loop.time() + WRITE_STALL_SECONDS_MAX
+
+    def resume_writing(self) -> None:
+        self._deadline = 0.0
+        self._wake()
+
+    def _wake(self) -> None:
+        resume, self._resume = self._resume, None
+        if resume is not None and not resume.done():
+            resume.set_result(None)
+
+    # --- llhttp's callbacks -------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if len(self._ready) >= PIPELINED_REQUESTS_MAX:
+            raise CallerError(Code.REQUEST_LIMIT, "Too many requests were sent ahead of their answers.", status=429)
+        self._url = b""
+        self._headers = {}
+        self._header_count = 0
+        self._head_bytes = 0
+        self._started_at = self._loop.time()
+        if self._task is None:
+            self._deadline = self._started_at + HEADER_SECONDS_MAX
+
+    def on_url(self, url: bytes) -> None:
+        self._url = self._url + url if self._url else url
+        if len(self._url) > REQUEST_LINE_BYTES_MAX:
+            raise CallerError(Code.REQUEST_LIMIT, "The request's target is too long.", status=414)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_count += 1
+        self._head_bytes += len(name) + len(value) + 4
+        if self._header_count > HEADER_COUNT_MAX or self._head_bytes > HEADER_BYTES_MAX:
+            raise CallerError(Code.REQUEST_LIMIT, "The request has too many or too large header fields.", status=431)
+        if self._incoming is not None:
+            return  # a trailer field: bounded above, never merged into the head (RFC 9112 section 7.1.2)
+        name = name.lower()
+        headers = self._headers
+        if name in headers:
+            if name in _SINGLE:
+                raise CallerError(
+                    Code.REQUEST_MALFORMED, f"The header {name.decode('ascii', 'replace')} is there twice."
+                )
+            headers[name] += b", " + value
+        else:
+            headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        incoming = _Incoming()
+        self._incoming = incoming
+        self._head_bytes = 0
+        self._header_count = 0
+        headers = self._headers
+        method = self._parser.get_method().decode("ascii")
+        self._check_head(headers)
+        path, _, query = self._url.partition(b"?")
+        incoming.path = path
+        incoming.keep_alive = bool(self._parser.should_keep_alive())
+        now = self._loop.time()
+        if self._server.draining:
+            incoming.keep_alive = False
+        head = RequestHead(
+            method=method, path=path, query=query, headers=headers, peer=self._peer, at=self._started_at or now
+        )
+        verdict = self._server.application.accept(head)
+        if isinstance(verdict, Answer):
+            incoming.refusal = verdict
+        else:
+            incoming.accepted = verdict
+            incoming.size_max = verdict.body_bytes_max
+        length = headers.get(b"content-length")
+        has_body = b"transfer-encoding" in headers or (length is not None and length != b"0")
+        if not has_body:
+            return
+        if incoming.refusal is not None:
+            incoming.keep_alive = False  # its body is not worth reading
+            self._enqueue(incoming)
+            raise _HeadRefusedError
+        if length is not None and int(length) > incoming.size_max:
+            raise _too_large(incoming.size_max)
+        incoming.deadline = now + BODY_SECONDS_MAX
+        if self._task is None:
+            self._deadline = now + BODY_IDLE_SECONDS_MAX
+        if (
+            headers.get(b"expect", b"").lower() == b"100-continue"
+            and self._transport is not None
+            and self._task is None
+        ):
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _check_head(self, headers: dict[bytes, bytes]) -> None:
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise CallerError(Code.REQUEST_MALFORMED, "Only HTTP/1.1 is spoken here.", status=505)
+        host = headers.get(b"host")
+        if (host is None and version == "1.1") or (host is not None and _HOST.fullmatch(host) is None):
+            raise CallerError(Code.REQUEST_MALFORMED, "The host header is missing or not a host.")
+        if not self._url.startswith(b"/") or b"#" in self._url or b"\\" in self._url:
+            raise CallerError(Code.REQUEST_MALFORMED, "The request's target must be a path.")
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and (coding.lower() != b"chunked" or version != "1.1"):
+            raise CallerError(Code.REQUEST_MALFORMED, "The only transfer encoding accepted is chunked, in HTTP/1.1.")
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise CallerError(Code.REQUEST_MEDIA_TYPE, "Compressed request bodies are not accepted; send it plain.")
+
+    def on_body(self, data: bytes) -> None:
+        incoming = self._incoming
+        if incoming is None or incoming.accepted is None:
+            return
+        incoming.chunks += 1
+        if incoming.bytes + len(data) > incoming.size_max:
+            raise _too_large(incoming.size_max)
+        if incoming.chunks > BODY_CHUNKS_MAX:
+            raise CallerError(Code.REQUEST_LIMIT, "The body comes in too many pieces.")
+        incoming.bytes += len(data)
+        self._server.body_bytes += len(data)
+        if self._server.body_bytes > BODIES_BYTES_MAX:
+            raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many large bodies are under way.", retry_after_seconds=1.0)
+        incoming.body.append(data)
+        if self._task is None:
+            self._deadline = min(self._loop.time() + BODY_IDLE_SECONDS_MAX, incoming.deadline)
+
+    def on_message_complete(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        self._started_at = 0.0
+        if incoming is not None:
+            self._enqueue(incoming)
+
+    # --- one request after the other ----------------------------------------------------------------------
+
+    def _enqueue(self, incoming: _Incoming) -> None:
+        if self._task is None and not self._ready and self._current is None:
+            self._start(incoming)
+            return
+        self._ready.append(incoming)
+        # A client that sends ahead waits: nothing more is read until its earlier requests are answered.
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _start(self, incoming: _Incoming) -> None:
+        self.begun = False
+        self._current = incoming
+        self._deadline = 0.0
+        if incoming.refusal is not None:
+            refusal = incoming.refusal
+            self.answer(refusal.status, refusal.headers, refusal.body)
+            self._finish()
+            return
+        assert incoming.accepted is not None
+        body = incoming.body[0] if len(incoming.body) == 1 else b"".join(incoming.body)
+        incoming.body = []
+        self._server.busy += 1
+        self._task = self._loop.create_task(self._handle(incoming.accepted, body, incoming))
+
+    async def _handle(self, accepted: Accepted, body: bytes, incoming: _Incoming) -> None:
+        try:
+            await self._server.application.serve(accepted, body, self)
+        except asyncio.CancelledError:
+            # The only senders of this cancellation are connection_lost, the write stall and the end of a drain:
+            # the connection is of no further use, and nothing above this task waits for it.
+            self.abort()
+        finally:
+            self._server.busy -= 1
+            self._release(incoming)
+            self._task = None
+            self._finish()
+
+    def _release(self, incoming: _Incoming) -> None:
+        self._server.body_bytes -= incoming.bytes
+        incoming.bytes = 0
+
+    def _finish(self) -> None:
+        current, self._current = self._current, None
+        self._keepalive = b""
+        if self.gone or self._transport is None:
+            return
+        if not self.begun:
+            self.abort()  # an application that does not answer: never leave the client waiting
+            return
+        if current is None or not current.keep_alive or self._server.draining:
+            self._close()
+            return
+        if self._ready:
+            self._loop.call_soon(self._next)
+        else:
+            waits = HEADER_SECONDS_MAX if self._started_at else KEEPALIVE_IDLE_SECONDS_MAX
+            self._deadline = self._loop.time() + waits
+
+    def _next(self) -> None:
+        if self._ready and self._current is None and not self.gone:
+            incoming = self._ready.popleft()
+            if not self._ready and self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+            self._start(incoming)
+
+    def _reject(self, error: OstiaryError) -> None:
+        """Answer a fault of the HTTP itself, after what is still being answered, and close."""
+        if isinstance(error, _HeadRefusedError):
+            self._closing = self._current is None or self._closing
+            return
+        incoming = _Incoming()
+        path = self._url.partition(b"?")[0]
+        incoming.refusal = self._server.application.refuse(error, path)
+        incoming.keep_alive = False
+        if self._incoming is not None:
+            self._release(self._incoming)
+            self._incoming = None
+        self._server.rejected += 1
+        self._enqueue(incoming)
+        self._closing = True
+
+    def _close(self) -> None:
+        self._closing = True
+        for incoming in self._ready:
+            self._release(incoming)
+        self._ready.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            self._deadline = self._loop.time() + WRITE_STALL_SECONDS_MAX
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request is being read or answered."""
+        return self._task is None and self._incoming is None and self._current is None
+
+    def cancel(self) -> None:
+        """Cancel the request being handled; an idle connection is closed."""
+        if self._task is not None:
+            self._task.cancel("draining")
+        else:
+            self._close()
+
+    def _tick(self) -> None:
+        """One lazy timer per connection: deadlines are numbers, looked at once a second."""
+        self._timer = None
+        if self.gone:
+            return
+        now = self._loop.time()
+        if self._deadline and now >= self._deadline:
+            self._expire()
+        elif self._keepalive and now >= self._keepalive_at and self._resume is None:
+            self._write_chunk(self._keepalive)
+        if not self.gone:
+            self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _expire(self) -> None:
+        self._deadline = 0.0
+        if self._resume is not None or self._closing:
+            self._server.stalled += 1
+            self.abort()  # a reader that does not read
+        elif self._started_at and self._task is None:
+            self._reject(CallerError(Code.REQUEST_TIMEOUT, "The request did not arrive completely in time."))
+        elif self.idle:
+            self._close()
+
+    # --- the sink -----------------------------------------------------------------------------------------
+
+    def answer(self, status: int, headers: Sequence[Header], body: bytes) -> None:
+        if self.gone or self.begun or self._transport is None:
+            return
+        self.begun = True
+        keep = self._current is not None and self._current.keep_alive and not self._server.draining
+        self._transport.write(
+            b"".join((self._head(status, headers, keep=keep), b"content-length: %d\r\n\r\n" % len(body), body))
+        )
+
+    def begin(self, status: int, headers: Sequence[Header], *, keepalive: bytes = b"") -> None:
+        if self.gone or self.begun or self._transport is None:
+            return
+        self.begun = True
+        keep = self._current is not None and self._current.keep_alive and not self._server.draining
+        # HTTP/1.0 knows no chunks: its stream ends with the connection.
+        self._stream_chunked = self._parser_is_11()
+        if not self._stream_chunked and self._current is not None:
+            self._current.keep_alive = keep = False
+        coding = b"transfer-encoding: chunked\r\n\r\n" if self._stream_chunked else b"\r\n"
+        self._transport.write(self._head(status, headers, keep=keep) + coding)
+        self._keepalive = keepalive
+        self._keepalive_at = self._loop.time() + STREAM_KEEPALIVE_SECONDS
+
+    async def write(self, data: bytes) -> None:
+        if self.gone or not data:
+            return
+        self._write_chunk(data)
+        if self._resume is not None:
+            await self._resume
+
+    def end(self) -> None:
+        self._keepalive = b""
+        if self.gone or self._transport is None:
+            return
+        if self._stream_chunked:
+            self._transport.write(b"0\r\n\r\n")
+
+    def _write_chunk(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._keepalive_at = self._loop.time() + STREAM_KEEPALIVE_SECONDS
+        if self._stream_chunked:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._transport.write(data)
+
+    def _parser_is_11(self) -> bool:
+        return bool(self._parser.get_http_version() != "1.0")
+
+    def _head(self, status: int, headers: Sequence[Header], *, keep: bool) -> bytes:
+        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, self._server.date_line]
+        parts += [b"%b: %b\r\n" % pair for pair in headers]
+        if not keep:
+            parts.append(b"connection: close\r\n")
+        return b"".join(parts)
+
+
+class _HeadRefusedError(OstiaryError):
+    """Raised through llhttp to stop reading a body whose head was refused; never answered itself."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.REQUEST_INVALID, "the head was refused")
+
+
+def _too_large(bytes_max: int) -> CallerError:
+    return CallerError(Code.REQUEST_TOO_LARGE, f"The body is larger than the {bytes_max} bytes accepted here.")
+
+
+def _shown(error: Exception) -> str:
+    return str(error).rstrip(".")[:80]
+
+
+def date_line(seconds: float) -> bytes:
+    """The `date` header line for a wall-clock time."""
+    return b"date: %b\r\n" % formatdate(seconds, usegmt=True).encode("ascii")

@@ -1,0 +1,96 @@
+"""A listening server: its connections, their count, and an orderly end."""
+
+import asyncio
+import socket
+import ssl
+
+from ostiary.core.limit import CONNECTIONS_MAX
+from ostiary.gateway.ports import Clock
+from ostiary.serving import Application
+from ostiary.serving.connection import Connection, date_line
+
+
+class Server:
+    """Serves an application on bound sockets of one event loop.
+
+    `start` begins to accept, `drain` stops accepting, closes idle connections and gives the busy ones `seconds`
+    to finish before their tasks are cancelled, which lets the application end its streams properly.
+    """
+
+    def __init__(self, application: Application, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+        self.application = application
+        self.loop = loop
+        self.draining = False
+        self.busy = 0
+        self.bytes_in = 0
+        self.body_bytes = 0
+        self.rejected = 0
+        self.stalled = 0
+        self.date_line = b""
+        self._clock = clock
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._date_timer: asyncio.TimerHandle | None = None
+        self._quiet: asyncio.Future[None] | None = None
+
+    async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
+        """Accept on sockets that are bound already."""
+        self._renew_date()
+        for bound in sockets:
+            self._servers.append(
+                await self.loop.create_server(
+                    lambda: Connection(self),
+                    sock=bound,
+                    ssl=tls,
+                    backlog=2048,
+                    ssl_handshake_timeout=None if tls is None else 10.0,
+                )
+            )
+
+    def _renew_date(self) -> None:
+        self.date_line = date_line(self._clock.now_ns() / 1e9)
+        self._date_timer = self.loop.call_later(1.0, self._renew_date)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
+    def opened(self, connection: Connection) -> bool:
+        """Count a new connection; False where it is one too many."""
+        if len(self._connections) >= CONNECTIONS_MAX:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if not self._connections and self._quiet is not None and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    async def drain(self, seconds: float) -> None:
+        """Stop accepting, let requests finish for `seconds`, then cancel what is left and close."""
+        self.draining = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            if connection.idle:
+                connection.cancel()
+        if not await self._all_closed(seconds):
+            for connection in list(self._connections):
+                connection.cancel()
+            if not await self._all_closed(min(seconds, 2.0)):
+                for connection in list(self._connections):
+                    connection.abort()
+                await self._all_closed(1.0)
+        if self._date_timer is not None:
+            self._date_timer.cancel()
+
+    async def _all_closed(self, seconds: float) -> bool:
+        if not self._connections:
+            return True
+        self._quiet = self.loop.create_future()
+        done, _ = await asyncio.wait((self._quiet,), timeout=seconds)
+        self._quiet = None
+        return bool(done)
