@@ -44,8 +44,9 @@ class Reasoning(msgspec.Struct, frozen=True):
 class ChatCall(msgspec.Struct, frozen=True):
     """A chat completion. None means that the caller did not say.
 
-    `extensions` holds fields only the caller's own dialect knows, by name, as raw JSON bytes: another dialect
-    refuses each by name or, told to, drops it.
+    `extensions` holds fields only the caller's own dialect knows, by their path in its request, as raw JSON bytes:
+    another dialect refuses each by name or, told to, drops it. `dialect` is that dialect, and `names` gives its
+    word for a field of ours where that is another word, so that a refusal speaks the caller's language.
     """
 
     original_model: str
@@ -71,6 +72,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     end_user: str | None = None
     service_tier: str | None = None
     extensions: dict[str, bytes] = {}
+    dialect: DialectName | None = None
+    names: dict[str, str] = {}
 
 
 class EmbeddingsCall(msgspec.Struct, frozen=True):

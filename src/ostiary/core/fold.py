@@ -138,7 +138,9 @@ class Fold:
     def _add_logprobs(self, event: LogprobsDelta) -> None:
         choice = self._choice(event.choice)
         if event.refusal:
-            choice.refusal_logprobs = [*(choice.refusal_logprobs or ()), *event.logprobs]
+            if choice.refusal_logprobs is None:
+                choice.refusal_logprobs = []
+            choice.refusal_logprobs += event.logprobs
         elif choice.logprobs is None:
             choice.logprobs = list(event.logprobs)
         else:

@@ -59,6 +59,7 @@ UPSTREAM_BUFFER_BYTES_MAX: Final = 128 * 1024
 SSE_EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
 SSE_EMPTY_EVENTS_MAX: Final = 10_000
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
+USAGE_TOKENS_MAX: Final = 1_000_000_000
 
 # --- the upstream client ----------------------------------------------------------------------------------
 CONNECTIONS_PER_DESTINATION_MAX: Final = 1_024

@@ -139,11 +139,17 @@ Part = (
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One turn. `name` is OpenAI's participant name."""
+    """One turn. `name` is OpenAI's participant name.
+
+    `path` is where the turn stands in the caller's request and `part_paths` where each of its parts does: so that
+    whatever refuses one can name it in the caller's terms. Both may be empty.
+    """
 
     role: Role
     parts: tuple[Part, ...]
     name: str = ""
+    path: str = ""
+    part_paths: tuple[str, ...] = ()
 
 
 class Tool(msgspec.Struct, frozen=True):

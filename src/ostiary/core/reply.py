@@ -41,7 +41,10 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class ChatReply(msgspec.Struct, frozen=True):
-    """A whole chat answer. `usage` is None where the provider reported none; `response_model` is its own word."""
+    """A whole chat answer. `usage` is None where the provider reported none; `response_model` is its own word.
+
+    `usage_invalid` says that the provider reported numbers that cannot be true, which are treated as not reported.
+    """
 
     id: str
     response_model: str
@@ -50,6 +53,7 @@ class ChatReply(msgspec.Struct, frozen=True):
     created: int | None = None
     service_tier: str | None = None
     system_fingerprint: str | None = None
+    usage_invalid: bool = False
 
 
 class EmbeddingsReply(msgspec.Struct, frozen=True):

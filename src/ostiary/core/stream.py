@@ -1,7 +1,8 @@
-"""A reply in pieces: canonical stream events. Folding them gives exactly the whole reply (`fold` in the same file).
+"""A reply in pieces: canonical stream events. Folding them gives exactly the whole reply (`core/fold.py`).
 
 Events arrive in order per choice. A part starts with `PartStarted`, grows by deltas and needs no end event: the
-next part's start, or the choice's finish, ends it. `part` counts from 0 within its choice.
+next part's start, or the choice's finish, ends it. `part` is the part's place within its choice: parts stand in the
+order of these numbers, which may have gaps and need not arrive in order (parallel tool calls may be mixed).
 """
 
 import msgspec

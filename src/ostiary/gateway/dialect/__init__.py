@@ -28,7 +28,8 @@ class ChatPeek(msgspec.Struct, frozen=True):
     """What admission and policy need to know of a chat request, read without building canonical values.
 
     `tool_depth` is the number of consecutive tool rounds (assistant tool calls answered by tool results) at the
-    end of the conversation. `prompt_bytes` is the size of all text sent, for estimates.
+    end of the conversation. `prompt_bytes` is the size of the request without inline media: never less than the text
+    sent, for estimates from above. `media` counts images, files and audio parts.
     """
 
     model: str
@@ -41,6 +42,7 @@ class ChatPeek(msgspec.Struct, frozen=True):
     tool_depth: int
     prompt_bytes: int
     end_user: str | None
+    media: int = 0
 
 
 class EmbeddingsPeek(msgspec.Struct, frozen=True):
@@ -71,26 +73,38 @@ class ErrorAnswer(msgspec.Struct, frozen=True):
 
 
 class ReplyTap(msgspec.Struct, frozen=True):
-    """What metering and the journal need of an answer that passes through."""
+    """What metering and the journal need of an answer that passes through.
+
+    `finish_reason` is the provider's own word. `usage_invalid` says that it reported numbers that cannot be true,
+    which are treated as not reported.
+    """
 
     response_model: str
     usage: Usage | None
     finish_reason: str
+    usage_invalid: bool = False
 
 
 class Frame(msgspec.Struct, frozen=True):
     """One server-sent event as it came and what it means.
 
     `raw` is the event's bytes, its blank line included; joining the raws of all frames gives the stream back.
-    `content` is true where it carries something produced (text, tool call, thinking, refusal), `usage_only` where
-    it exists only to report usage, `terminal` where it ends the stream.
+    `events` is empty where the decoder was asked for none. `content` is true where it carries something produced
+    (text, tool call, thinking, refusal), `produced_bytes` of it in UTF-8; `usage_only` where it exists only to
+    report usage, `terminal` where it ends the stream. `usage` is all that is known so far, where this frame
+    reports some; `finish_reason` the provider's own word, where it gives one; `response_model` likewise.
     """
 
     raw: bytes
-    events: tuple[StreamEvent, ...]
+    events: tuple[StreamEvent, ...] = ()
     content: bool = False
     usage_only: bool = False
     terminal: bool = False
+    usage: Usage | None = None
+    usage_invalid: bool = False
+    finish_reason: str = ""
+    response_model: str = ""
+    produced_bytes: int = 0
 
 
 class StreamDecoder(Protocol):
@@ -100,17 +114,22 @@ class StreamDecoder(Protocol):
         """The frames completed by `data`.
 
         Raises UpstreamError: upstream.protocol for bytes that are no event of this dialect, upstream.too_large for
-        an event beyond the bound, or the provider's own error event as decode_error would give it.
+        an event beyond the bound, or the provider's own error event as decode_error would give it. Frames completed
+        before the fault are given first; the error is raised by the next call.
         """
         ...
 
     def close(self) -> list[Frame]:
-        """To call at the end of the bytes. Raises UpstreamError upstream.cut if the terminal event is missing."""
+        """To call once at the end of the bytes. Raises UpstreamError upstream.cut if the terminal event is missing."""
         ...
 
 
 class StreamEncoder(Protocol):
-    """A client's stream. `encode` gives the bytes to send for one canonical event (possibly none)."""
+    """A client's stream. `encode` gives the bytes to send for one canonical event (possibly none).
+
+    It raises UpstreamError upstream.protocol where the client's dialect has no form for the order of the events.
+    `error` ends a stream that cannot go on; nothing may follow it.
+    """
 
     def encode(self, event: StreamEvent) -> bytes: ...
     def error(self, error: OstiaryError, request_id: str) -> bytes: ...
@@ -144,8 +163,11 @@ class Dialect(Protocol):
     # --- as the client's dialect
     def peek_chat(self, document: Document) -> ChatPeek: ...
     def decode_chat(self, document: Document) -> ChatCall: ...
-    def encode_chat_reply(self, reply: ChatReply) -> bytes: ...
-    def stream_encoder(self, *, include_usage: bool) -> StreamEncoder: ...
+    def encode_chat_reply(self, reply: ChatReply, *, created: int = 0) -> bytes:
+        """`created` (seconds since 1970) stands where the provider gave no time and the dialect needs one."""
+        ...
+
+    def stream_encoder(self, *, include_usage: bool, created: int = 0) -> StreamEncoder: ...
     def peek_embeddings(self, document: Document) -> EmbeddingsPeek: ...
     def decode_embeddings(self, document: Document) -> EmbeddingsCall: ...
     def encode_embeddings_reply(self, reply: EmbeddingsReply) -> bytes: ...
@@ -169,7 +191,11 @@ class Dialect(Protocol):
     def decode_chat_reply(self, body: bytes) -> ChatReply: ...
     def decode_embeddings_reply(self, body: bytes) -> EmbeddingsReply: ...
     def decode_token_count(self, body: bytes) -> int: ...
-    def stream_decoder(self) -> StreamDecoder: ...
+    def stream_decoder(self, *, events: bool = True) -> StreamDecoder:
+        """A decoder for one stream. With `events` false its frames carry no canonical events, which is cheaper and
+        is all that a stream passing through unchanged needs."""
+        ...
+
     def decode_error(self, status: int, headers: Sequence[Header], body: bytes) -> UpstreamError: ...
 
     # --- text in place, for guards
