@@ -1,0 +1,161 @@
+"""The upstream client: one request, one connection, at most one repetition.
+
+    take a kept-alive connection, else wait for a place and dial (connect phase)
+    write the request, wait for the head                        (first-byte phase)
+    hand the reply over; its reader drives the rest              (idle phase, total deadline)
+
+A request is repeated only if a kept-alive connection was closed before any byte of the answer came, once, on a new
+connection. Redirects are not followed, bodies are not decompressed, cookies are not kept.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from ostiary.core import limit
+from ostiary.core.error import Code, GatewayError, UpstreamError
+from ostiary.core.http import Origin
+from ostiary.core.secret import Secret
+from ostiary.gateway.ports import Clock, UpstreamRequest
+from ostiary.net.connection import Connection
+from ostiary.net.dial import Dialer, ProxyCredential
+from ostiary.net.head import HeadEncoder
+from ostiary.net.pool import Pool
+from ostiary.net.reply import Reply
+from ostiary.net.resolver import Lookup, Resolver, system_lookup
+from ostiary.net.tls import TlsContexts
+from ostiary.snapshot.tables import TlsRow
+
+_Key = tuple[Origin, TlsRow, Origin | None]
+_CLOSE_SECONDS: Final = 2.0
+
+
+def _anonymous(_: Origin) -> Secret | None:
+    """No proxy needs a credential."""
+    return None
+
+
+def _unreported(_: str) -> None:
+    """Nobody listens to problems."""
+
+
+class HttpUpstream:
+    """Implements ports.Upstream over sockets. Belongs to one event loop; one per process is enough.
+
+    `lookup` resolves names (blocking, called in a thread), `proxy_credential` gives user:password for a proxy,
+    `report` is told one sentence where a changed TLS file could not be loaded.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        lookup: Lookup = system_lookup,
+        proxy_credential: ProxyCredential = _anonymous,
+        report: Callable[[str], None] = _unreported,
+        connections_per_destination_max: int = limit.CONNECTIONS_PER_DESTINATION_MAX,
+    ) -> None:
+        self._clock = clock
+        self._dialer = Dialer(Resolver(clock, lookup), TlsContexts(clock, report), proxy_credential)
+        self._pools: dict[_Key, Pool] = {}
+        self._connections_max = connections_per_destination_max
+        self._closing = False
+        self._drained: asyncio.Event | None = None
+
+    async def send(self, request: UpstreamRequest) -> Reply:
+        """See ports.Upstream.send."""
+        started = self._clock.monotonic()
+        remaining = request.timeouts.deadline - started
+        if remaining <= 0:
+            raise UpstreamError(Code.UPSTREAM_TIMEOUT, "No time is left for the provider.")
+        pool = self._pool(request)
+        head = pool.encoder.encode(request.method, request.target, request.headers, len(request.body))
+        deadline = asyncio.get_running_loop().time() + remaining
+        connection = pool.take()
+        if connection is None:
+            connection = await self._connected(pool, request, deadline, fresh=False)
+            connected = self._clock.monotonic()
+        else:
+            connected = started
+        reply = await self._answered(connection, request, head, deadline)
+        if reply is None:
+            connection = await self._connected(self._pool(request), request, deadline, fresh=True)
+            connected = self._clock.monotonic()
+            reply = await self._answered(connection, request, head, deadline)
+            assert reply is not None  # a new connection is never stale
+        reply.connect_ms = (connected - started) * 1e3
+        reply.first_byte_ms = (self._clock.monotonic() - connected) * 1e3
+        return reply
+
+    async def aclose(self) -> None:
+        """Refuse new requests, close what is idle, abort what is not; returns when all sockets are closed or after
+        two seconds. Call it when the server has drained."""
+        self._closing = True
+        self._drained = asyncio.Event()
+        for key, pool in tuple(self._pools.items()):
+            pool.abort()
+            if pool.unused:
+                self._pools.pop(key, None)
+        if self._pools:
+            try:
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self._drained.wait()
+            except TimeoutError:
+                self._pools.clear()
+
+    @property
+    def open_count(self) -> int:
+        """Connections open now."""
+        return sum(pool.open_count for pool in self._pools.values())
+
+    @property
+    def idle_count(self) -> int:
+        """Connections open and unused now."""
+        return sum(pool.idle_count for pool in self._pools.values())
+
+    def _pool(self, request: UpstreamRequest) -> Pool:
+        key = (request.origin, request.tls, request.proxy)
+        pool = self._pools.get(key)
+        if pool is None:
+            if self._closing:
+                raise GatewayError(Code.GATEWAY_DRAINING, "The gateway is shutting down.")
+            pool = self._pools[key] = self._open(key)
+        return pool
+
+    def _open(self, key: _Key) -> Pool:
+        origin, row, via = key
+        if origin.scheme not in ("http", "https"):
+            raise GatewayError(Code.GATEWAY_INTERNAL, "The provider's address is neither http nor https.")
+
+        async def dial(pool: Pool, until: float) -> Connection:
+            return await self._dialer.dial(origin, row, via, pool, until)
+
+        def emptied() -> None:
+            self._pools.pop(key, None)
+            if self._drained is not None and not self._pools:
+                self._drained.set()
+
+        return Pool(HeadEncoder(origin), dial, emptied, self._connections_max)
+
+    async def _connected(self, pool: Pool, request: UpstreamRequest, deadline: float, *, fresh: bool) -> Connection:
+        if self._closing:
+            raise GatewayError(Code.GATEWAY_DRAINING, "The gateway is shutting down.")
+        now = asyncio.get_running_loop().time()
+        return await pool.connection(min(now + request.timeouts.connect_seconds, deadline), fresh=fresh)
+
+    async def _answered(
+        self, connection: Connection, request: UpstreamRequest, head: bytes, deadline: float
+    ) -> Reply | None:
+        """The reply with its head, or None where the kept-alive connection was closed before any byte came."""
+        timeouts = request.timeouts
+        reply = connection.start(head, request.body, timeouts.first_byte_seconds, timeouts.idle_seconds, deadline)
+        try:
+            await reply.head()
+        except UpstreamError:
+            if reply.stale:
+                return None
+            raise
+        except BaseException:
+            reply.close()
+            raise
+        return reply

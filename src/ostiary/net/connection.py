@@ -1,0 +1,413 @@
+"""One HTTP/1.1 connection to an upstream: a protocol on httptools' response parser.
+
+States, one request at a time:
+
+    idle ──start──▶ head awaited ──head──▶ body ──end──▶ idle (kept) or closed
+                        │                    │
+                        └──── any breach, timeout, cut or abort ────▶ closed
+
+A connection becomes idle again only if the answer ended completely, the server keeps it alive, our request was
+written whole and not one byte came beyond the answer; a byte that arrives while idle closes it. Beyond what llhttp
+refuses by itself, a breach is: a version other than 1.0 or 1.1, a status outside 100-599, a switch of protocols,
+a transfer-encoding other than one `chunked`, a content-encoding, a body where none may be, too many or too long
+headers, interim answers, trailers or bytes that carry no body.
+
+Timers: one handle per connection. Each phase only moves `_expires`; the handle is re-armed when it fires early, or
+when a phase ends sooner than it. So a request on a busy connection arms nothing.
+"""
+
+import asyncio
+import socket
+import ssl
+from typing import Final, Protocol, cast
+
+import httptools
+
+from ostiary.core import limit
+from ostiary.core.error import Code, UpstreamError
+from ostiary.core.http import Header
+from ostiary.net import tls
+from ostiary.net.reply import Reply
+
+_JOIN_BYTES_MAX: Final = 64 * 1024
+"""Head and body are joined into one write up to here; beyond it the copy costs more than a second buffer."""
+
+
+class Keeper(Protocol):
+    """Who is told what becomes of a connection."""
+
+    def idle(self, connection: "Connection") -> None:
+        """The answer ended cleanly; the connection may be used again."""
+        ...
+
+    def lost(self, connection: "Connection") -> None:
+        """The connection is closed. Told exactly once."""
+        ...
+
+
+class _RefusedError(Exception):
+    """Leaves the parser's callbacks; the reason is in `_breach`."""
+
+
+class Connection(asyncio.Protocol):
+    """See the module. `idle_since` and `born` are loop times, the pool's business."""
+
+    __slots__ = (
+        "_answered",
+        "_body_begun",
+        "_breach",
+        "_check_version",
+        "_complete",
+        "_deadline",
+        "_expires",
+        "_head_bytes",
+        "_headers",
+        "_idle_seconds",
+        "_informational",
+        "_keep_alive",
+        "_keeper",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_quiet_bytes",
+        "_reply",
+        "_sock",
+        "_timer",
+        "_timer_at",
+        "_transport",
+        "_until_eof",
+        "born",
+        "closed",
+        "idle_since",
+        "used",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper, sock: socket.socket) -> None:
+        self._loop = loop
+        self._keeper = keeper
+        self._sock = sock
+        self._parser: httptools.HttpResponseParser | None = None
+        self._transport: asyncio.Transport | None = None
+        self._reply: Reply | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._expires = 0.0
+        self._deadline = 0.0
+        self._idle_seconds = 0.0
+        self._headers: list[Header] = []
+        self._head_bytes = 0
+        self._quiet_bytes = 0
+        self._informational = 0
+        self._answered = False
+        self._body_begun = False
+        self._check_version = False
+        self._complete = False
+        self._keep_alive = False
+        self._until_eof = False
+        self._paused = False
+        self._breach: UpstreamError | None = None
+        self.born = loop.time()
+        self.idle_since = 0.0
+        self.used = False
+        self.closed = False
+
+    # --- the client's side --------------------------------------------------------------------------------
+
+    def start(self, head: bytes, body: bytes, first_byte_seconds: float, idle_seconds: float, deadline: float) -> Reply:
+        """Write a request and return the reply it will fill. Only on an idle connection. `deadline` is loop time."""
+        transport = self._transport
+        assert self._reply is None
+        assert transport is not None
+        reply = Reply(self._loop, self)
+        self._reply = reply
+        self._headers = []
+        self._head_bytes = 0
+        self._quiet_bytes = 0
+        self._informational = 0
+        self._answered = False
+        self._body_begun = False
+        self._check_version = False
+        self._complete = False
+        if not body:
+            transport.write(head)
+        elif len(body) <= _JOIN_BYTES_MAX:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        self._idle_seconds = idle_seconds
+        self._deadline = deadline
+        self._arm(min(self._loop.time() + first_byte_seconds, deadline))
+        return reply
+
+    def usable(self) -> bool:
+        """Whether an idle connection may carry another request: open, and nothing waits unread in its socket.
+
+        A pending byte is an answer nobody asked for, a pending end means the server has closed; with TLS either
+        may be a mere session ticket, and a new connection is the cheap way to be sure.
+        """
+        if self.closed or self._transport is None or self._transport.is_closing():
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def resume(self) -> None:
+        """The reader has taken what was held."""
+        if self._paused and self._transport is not None and not self.closed:
+            self._paused = False
+            # The reader's own slowness is not the upstream's silence: its idle time starts now.
+            self._arm(self._idle_expiry())
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once, dropping what is unsent. Idempotent."""
+        self._reply = None
+        self._retire()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        """Close an idle connection politely (TLS close_notify). Idempotent."""
+        self._retire()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _retire(self) -> None:
+        """Never to be used again; the keeper learns of it when the transport has closed."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- asyncio's side -----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop once, after TLS."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but its base class
+        self._parser = httptools.HttpResponseParser(self)
+        if self.closed:  # aborted while connecting
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop with what one read brought."""
+        reply = self._reply
+        if reply is None:
+            self.abort()
+            return
+        if not self._answered:
+            self._answered = True
+            if not data.startswith(b"HTTP/1.1 "):
+                self._check_version = True
+                if data[:1] != b"H":
+                    self._break("The provider's answer is not HTTP/1.1.")
+                    return
+        parser = self._parser
+        assert parser is not None
+        before = reply.received
+        began = self._body_begun
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._complete:
+                self._breach = self._breach or _breach(f"The provider's answer is not valid HTTP ({error}).")
+                self._fail(self._breach)
+                return
+            self._keep_alive = False  # bytes beyond the answer: the answer stands, the connection does not
+        if self._complete:
+            self._finish(reply)
+            return
+        if not self._body_begun:
+            self._head_bytes += len(data)
+            if self._head_bytes > limit.UPSTREAM_HEADER_BYTES_MAX:
+                self._break("The provider's headers are too long.")
+            return
+        if reply.received == before:
+            self._quiet_bytes += len(data)
+            if self._quiet_bytes > limit.UPSTREAM_HEADER_BYTES_MAX:
+                self._break("The provider's answer carries too many bytes that are no body.")
+            elif not began:
+                self._arm(self._idle_expiry())
+            return
+        self._quiet_bytes = 0
+        self._arm(self._idle_expiry())
+        if reply.full() and self._transport is not None and not self._paused:
+            self._paused = True
+            self._transport.pause_reading()
+        reply.wake()
+
+    def eof_received(self) -> bool:
+        """Called by the loop at FIN, and with TLS only after a close_notify: this tells an end from a cut."""
+        reply = self._reply
+        if reply is not None and self._body_begun and self._until_eof and not self._complete:
+            self._keep_alive = False
+            self._finish(reply)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop once, at the end."""
+        reply, self._reply = self._reply, None
+        self._retire()
+        self._transport = None
+        self._parser = None  # it refers back to this object
+        if reply is not None:
+            if isinstance(exc, ssl.SSLError):
+                reply.failed(tls.failure(exc))
+            elif self._answered:
+                reply.failed(UpstreamError(Code.UPSTREAM_CUT, "The provider's answer ended early."))
+            else:
+                reply.failed(
+                    UpstreamError(Code.UPSTREAM_CUT, "The provider closed the connection without an answer."),
+                    stale=self.used,
+                )
+        self._keeper.lost(self)
+
+    # --- the parser's side --------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """The first byte of an answer, or of one too many."""
+        if self._complete:
+            raise _RefusedError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer, which is dropped but counted."""
+        headers = self._headers
+        headers.append((name.lower(), value.rstrip(b" \t")))
+        if len(headers) > limit.UPSTREAM_HEADER_COUNT_MAX:
+            self._refuse("The provider sends too many headers.")
+
+    def on_headers_complete(self) -> None:
+        """The end of a head."""
+        parser = self._parser
+        assert self._reply is not None
+        assert parser is not None
+        status = parser.get_status_code()
+        if self._check_version and parser.get_http_version() not in ("1.1", "1.0"):
+            self._refuse("The provider's answer is not HTTP/1.1.")
+        if not 100 <= status <= 599 or status == 101:
+            self._refuse(f"The provider's answer has the status {status}.")
+        if status < 200:
+            self._informational += 1
+            self._check_version = True
+            if self._informational > limit.UPSTREAM_INFORMATIONAL_MAX:
+                self._refuse("The provider sends too many interim answers.")
+            return
+        self._until_eof = not self._framed(status, parser)
+        self._keep_alive = parser.should_keep_alive()
+        self._body_begun = True
+        headers = tuple(self._headers)
+        self._headers = []
+        self._reply.head_arrived(status, headers)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        reply = self._reply
+        assert reply is not None
+        reply.body(data)
+        if reply.received > limit.UPSTREAM_STREAM_BYTES_MAX:
+            self._breach = UpstreamError(
+                Code.UPSTREAM_TOO_LARGE, f"The provider's answer exceeds {limit.UPSTREAM_STREAM_BYTES_MAX} bytes."
+            )
+            raise _RefusedError
+
+    def on_message_complete(self) -> None:
+        """The end of an answer, or of an interim one."""
+        if self._body_begun:
+            self._complete = True
+        else:
+            self._headers = []
+
+    def _framed(self, status: int, parser: httptools.HttpResponseParser) -> bool:
+        """Whether the body's end is told by length or chunks (else by the connection's); refuses what is ambiguous."""
+        framed = bodily = chunked = False
+        size = 0
+        for name, value in self._headers:
+            size += len(name) + len(value)
+            if name == b"content-length":
+                framed = True
+                bodily = value.strip(b"0") != b""
+            elif name == b"transfer-encoding":
+                if chunked or value.lower() != b"chunked":
+                    self._refuse("The provider's transfer-encoding is not plain chunked.")
+                framed = bodily = chunked = True
+                if self._check_version and parser.get_http_version() == "1.0":
+                    self._refuse("The provider's answer is chunked in HTTP/1.0.")
+            elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
+                self._refuse("The provider compressed its answer though identity was asked for.")
+        if size > limit.UPSTREAM_HEADER_BYTES_MAX:
+            self._refuse("The provider's headers are too long.")
+        if status == 204 and bodily:
+            self._refuse("The provider's answer has a body where none may be.")
+        return framed or status in (204, 304)
+
+    def _refuse(self, message: str) -> None:
+        self._breach = _breach(message)
+        raise _RefusedError
+
+    # --- ends ---------------------------------------------------------------------------------------------
+
+    def _finish(self, reply: Reply) -> None:
+        transport = self._transport
+        self._reply = None
+        self.used = True
+        reply.completed()
+        if (
+            self._keep_alive
+            and not self.closed
+            and transport is not None
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() == 0
+        ):
+            if self._paused:
+                self._paused = False
+                transport.resume_reading()
+            self._keeper.idle(self)
+        else:
+            self.close()
+
+    def _break(self, message: str) -> None:
+        self._fail(_breach(message))
+
+    def _fail(self, error: UpstreamError) -> None:
+        reply = self._reply
+        self.abort()
+        if reply is not None:
+            reply.failed(error)
+
+    # --- time ---------------------------------------------------------------------------------------------
+
+    def _idle_expiry(self) -> float:
+        return min(self._loop.time() + self._idle_seconds, self._deadline)
+
+    def _arm(self, expires: float) -> None:
+        self._expires = expires
+        if self._timer is None:
+            self._timer_at = expires
+            self._timer = self._loop.call_at(expires, self._tick)
+        elif expires < self._timer_at:
+            self._timer.cancel()
+            self._timer_at = expires
+            self._timer = self._loop.call_at(expires, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._reply is None:
+            return
+        expires = self._deadline if self._paused else self._expires
+        now = self._loop.time()
+        if now < expires:
+            self._timer_at = expires
+            self._timer = self._loop.call_at(expires, self._tick)
+        elif now >= self._deadline:
+            self._fail(UpstreamError(Code.UPSTREAM_TIMEOUT, "The provider's answer did not end in time."))
+        elif self._body_begun:
+            self._fail(UpstreamError(Code.UPSTREAM_TIMEOUT, "The provider paused its answer for too long."))
+        else:
+            self._fail(UpstreamError(Code.UPSTREAM_TIMEOUT, "The provider did not begin to answer in time."))
+
+
+def _breach(message: str) -> UpstreamError:
+    return UpstreamError(Code.UPSTREAM_PROTOCOL, message)
