@@ -1,0 +1,119 @@
+"""Reading a chain beside its live writer: only what is known to be on the device.
+
+A reader takes no lock. It stops at the mark, so it never meets a record that a power failure could still take back
+and a consumer is never ahead of its journal. It checks each record's CRC; the chain is checked by `verify`.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ostiary.core.error import Code, OperatorError
+from ostiary.core.event import Kind
+from ostiary.core.limit import JOURNAL_RECORD_BYTES_MAX
+from ostiary.gateway.audit import record
+from ostiary.gateway.audit.frame import HEADER_BYTES, Fault, Frame, decode
+from ostiary.store.journal.layout import Mark, Position, load_mark, segment_numbers, segment_path
+
+_CHUNK_BYTES: Final = 1024 * 1024 + HEADER_BYTES + JOURNAL_RECORD_BYTES_MAX
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One record: where it begins, the place after it, its number (-1 for SEGMENT) and what it holds."""
+
+    at: Position
+    after: Position
+    sequence: int
+    kind: int
+    version: int
+    payload: bytes
+
+
+def read(directory: Path, start: Position) -> Iterator[Entry]:
+    """The records of an origin from `start` up to the mark as it stands now, then the iterator ends.
+
+    Give the last entry's `after` to go on later. START begins at the oldest file kept. Raises OperatorError
+    journal.corrupt where a record below the mark cannot be read or `start` is not in the files any more.
+    """
+    mark = load_mark(directory)
+    if mark is None or start >= mark.position:
+        return
+    position = start
+    if not segment_path(directory, start.segment).exists():
+        kept = segment_numbers(directory)
+        if start.offset or not kept or kept[0] < start.segment:
+            raise OperatorError(
+                Code.JOURNAL_CORRUPT, f"{segment_path(directory, start.segment)} is gone and was not read to its end."
+            )
+        position = Position(kept[0], 0, 0)
+    while position.segment <= mark.segment:
+        for entry in _segment(directory, position, _limit(directory, position.segment, mark)):
+            yield entry
+            position = entry.after
+        position = Position(position.segment + 1, 0, position.sequence)
+
+
+def header(directory: Path, number: int) -> tuple[record.SegmentStarted, Frame] | None:
+    """The first record of a segment and its frame; None where the file is missing or was not begun."""
+    try:
+        with segment_path(directory, number).open("rb") as file:
+            data = file.read(64 * 1024)
+    except FileNotFoundError:
+        return None
+    frame = decode(data, 0)
+    if isinstance(frame, Fault) or frame.kind != Kind.SEGMENT:
+        return None
+    try:
+        started = record.decode(frame.kind, frame.payload)
+    except ValueError:
+        return None
+    return (started, frame) if isinstance(started, record.SegmentStarted) else None
+
+
+def _limit(directory: Path, number: int, mark: Mark) -> int:
+    if number == mark.segment:
+        return mark.offset
+    following = header(directory, number + 1)
+    if following is None:
+        raise OperatorError(
+            Code.JOURNAL_CORRUPT, f"{segment_path(directory, number + 1)} does not begin with its first record."
+        )
+    return following[0].previous_bytes
+
+
+def _segment(directory: Path, position: Position, limit: int) -> Iterator[Entry]:
+    path = segment_path(directory, position.segment)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        sequence = position.sequence
+        at = position.offset
+        while at < limit:
+            data = os.pread(fd, min(_CHUNK_BYTES, limit - at), at)
+            used = 0
+            while isinstance(frame := decode(data, used), Frame):
+                numbered = frame.kind != Kind.SEGMENT
+                if not numbered:
+                    sequence = _first_sequence(path, frame, sequence)
+                begin = Position(position.segment, at + used, sequence)
+                sequence += numbered
+                used = frame.end
+                after = Position(position.segment, at + used, sequence)
+                yield Entry(begin, after, begin.sequence if numbered else -1, frame.kind, frame.version, frame.payload)
+            if used == 0:
+                raise OperatorError(Code.JOURNAL_CORRUPT, f"{path}, byte {at}: no valid record ({frame}).")
+            at += used
+    finally:
+        os.close(fd)
+
+
+def _first_sequence(path: Path, frame: Frame, expected: int) -> int:
+    started = record.decode(frame.kind, frame.payload)
+    assert isinstance(started, record.SegmentStarted)
+    if expected not in (0, started.first_sequence):
+        raise OperatorError(
+            Code.JOURNAL_CORRUPT, f"{path} begins at record {started.first_sequence}, record {expected} was due."
+        )
+    return started.first_sequence
