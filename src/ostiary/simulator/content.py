@@ -1,0 +1,104 @@
+"""What simulated models say: words, arguments and token counts, always the same for the same seed and request. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+OPENING: Final = "This is a simulated answer."
+_FILLER: Final = (
+    "no model was asked and nothing here is knowledge the words only fill a page so that clients can be tried "
+    "with streams counts and errors of the usual kind while neither key nor network nor money is needed"
+)
+_WORDS: Final = tuple(_FILLER.split(" "))
+
+
+class Source:
+    """A stream of choices that depends on nothing but what it was made from."""
+
+    __slots__ = ("_count", "_seed")
+
+    def __init__(self, seed: int, *parts: bytes) -> None:
+        digest = hashlib.blake2b(seed.to_bytes(8, "big", signed=True), digest_size=16)
+        for part in parts:
+            digest.update(len(part).to_bytes(8, "big"))
+            digest.update(part)
+        self._seed = digest.digest()
+        self._count = 0
+
+    def below(self, bound: int) -> int:
+        """The next number in [0, bound)."""
+        self._count += 1
+        digest = hashlib.blake2b(self._seed + self._count.to_bytes(8, "big"), digest_size=8)
+        return int.from_bytes(digest.digest(), "big") % bound
+
+    def name(self, prefix: str, length: int = 24) -> str:
+        """An identifier in the vendors' manner."""
+        letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+        return prefix + "".join(letters[self.below(len(letters))] for _ in range(length))
+
+
+def tokens(source: Source, count: int, text: str = "") -> list[str]:
+    """The pieces of a text: `text` itself, or the opening and then words, `count` pieces in all (0: some)."""
+    words = (text or OPENING).split(" ")
+    if not text:
+        count = count or 12 + source.below(12)
+        words += [_WORDS[source.below(len(_WORDS))] for _ in range(count - len(words))]
+    elif count:
+        words = words[:count]
+    return [word if place == 0 else " " + word for place, word in enumerate(words)]
+
+
+def measure(value: Any) -> int:
+    """A plausible number of tokens for any part of a request: four characters each."""
+    match value:
+        case str():
+            return (len(value) + 3) // 4
+        case list():
+            return sum(measure(item) for item in value)
+        case dict():
+            return 1 + sum(measure(item) for item in value.values())
+        case _:
+            return 1
+
+
+def sample(schema: Any, source: Source, depth: int = 0) -> Any:
+    """A value that fits a JSON schema as far as it uses the usual words."""
+    if not isinstance(schema, Mapping) or depth > 16:
+        return "simulated"
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return schema["enum"][source.below(len(schema["enum"]))]
+    for name in ("anyOf", "oneOf", "allOf"):
+        if schema.get(name):
+            return sample(schema[name][0], source, depth + 1)
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    if isinstance(kind, list):
+        kind = kind[0] if kind else "null"
+    match kind:
+        case "object":
+            fields = schema.get("properties", {})
+            return {name: sample(field, source, depth + 1) for name, field in fields.items()}
+        case "array":
+            return [
+                sample(schema.get("items", {}), source, depth + 1) for _ in range(max(1, schema.get("minItems", 1)))
+            ]
+        case "integer" | "number":
+            return max(schema.get("minimum", 0), source.below(100)) if "maximum" not in schema else schema["maximum"]
+        case "boolean":
+            return bool(source.below(2))
+        case "null":
+            return None
+        case _:
+            return "simulated"
+
+
+def text_of(content: Any) -> str:
+    """The text in a message's content, whether a text or a list of parts."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return " ".join(
+            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+        )
+    return ""
