@@ -1,10 +1,23 @@
+"""Fakes of every port, for the product's own tests and for those who build on it. Never imported by the product."""
+
 from ostiary.testing.provider import (
-    Behaviour as Behaviour,
-    FakeReply as FakeReply,
-    FakeUpstream as FakeUpstream,
-    Fault as Fault,
-    HostilePeer as HostilePeer,
-    Received as Received,
-    Recorded as Recorded,
-    SimulatedProvider as SimulatedProvider,
+    Behaviour,
+    FakeReply,
+    FakeUpstream,
+    Fault,
+    HostilePeer,
+    Received,
+    Recorded,
+    SimulatedProvider,
 )
+
+__all__ = [
+    "Behaviour",
+    "FakeReply",
+    "FakeUpstream",
+    "Fault",
+    "HostilePeer",
+    "Received",
+    "Recorded",
+    "SimulatedProvider",
+]
