@@ -1,0 +1,1 @@
+"""The control plane: what operators decided becomes a snapshot."""

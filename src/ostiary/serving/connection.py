@@ -29,6 +29,7 @@ from ostiary.core.limit import (
     HEADER_COUNT_MAX,
     HEADER_SECONDS_MAX,
     KEEPALIVE_IDLE_SECONDS_MAX,
+    LINGER_SECONDS_MAX,
     PIPELINED_REQUESTS_MAX,
     REQUEST_LINE_BYTES_MAX,
     STREAM_KEEPALIVE_SECONDS,
@@ -67,7 +68,18 @@ _TICK_SECONDS: Final = 1.0
 class _Incoming:
     """A request being read."""
 
-    __slots__ = ("accepted", "body", "bytes", "chunks", "deadline", "keep_alive", "path", "refusal", "size_max")
+    __slots__ = (
+        "accepted",
+        "body",
+        "bytes",
+        "chunks",
+        "deadline",
+        "keep_alive",
+        "linger",
+        "path",
+        "refusal",
+        "size_max",
+    )
 
     def __init__(self) -> None:
         self.accepted: Accepted | None = None
@@ -79,6 +91,7 @@ class _Incoming:
         self.size_max = 0
         self.deadline = 0.0
         self.keep_alive = True
+        self.linger = False
 
 
 class Connection(asyncio.Protocol):
@@ -276,6 +289,7 @@ class Connection(asyncio.Protocol):
             return
         if incoming.refusal is not None:
             incoming.keep_alive = False  # its body is not worth reading
+            incoming.linger = True
             self._enqueue(incoming)
             raise _HeadRefusedError
         if length is not None and int(length) > incoming.size_max:
@@ -380,7 +394,7 @@ class Connection(asyncio.Protocol):
             self.abort()  # an application that does not answer: never leave the client waiting
             return
         if current is None or not current.keep_alive or self._server.draining:
-            self._close()
+            self._close(linger=current is not None and current.linger)
             return
         if self._ready:
             self._loop.call_soon(self._next)
@@ -398,12 +412,13 @@ class Connection(asyncio.Protocol):
     def _reject(self, error: OstiaryError) -> None:
         """Answer a fault of the HTTP itself, after what is still being answered, and close."""
         if isinstance(error, _HeadRefusedError):
-            self._closing = self._current is None or self._closing
+            self._closing = True
             return
         incoming = _Incoming()
         path = self._url.partition(b"?")[0]
         incoming.refusal = self._server.application.refuse(error, path)
         incoming.keep_alive = False
+        incoming.linger = True
         if self._incoming is not None:
             self._release(self._incoming)
             self._incoming = None
@@ -411,12 +426,18 @@ class Connection(asyncio.Protocol):
         self._enqueue(incoming)
         self._closing = True
 
-    def _close(self) -> None:
+    def _close(self, *, linger: bool = False) -> None:
+        """End the connection. With `linger`, the client may still be sending: closing now would reset the connection
+        and could take the answer with it, so only our side is closed and what comes is thrown away for a while."""
         self._closing = True
         for incoming in self._ready:
             self._release(incoming)
         self._ready.clear()
         if self._transport is not None and not self._transport.is_closing():
+            if linger and self._transport.can_write_eof():
+                self._deadline = self._loop.time() + LINGER_SECONDS_MAX
+                self._transport.write_eof()
+                return
             self._deadline = self._loop.time() + WRITE_STALL_SECONDS_MAX
             self._transport.close()
 

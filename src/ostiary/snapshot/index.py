@@ -1,9 +1,12 @@
 """A snapshot arranged for look-ups. Built once per snapshot, then only read; a request holds one from start to end."""
 
-from ostiary.core.call import Operation
-from ostiary.snapshot.tables import ModelRow, PriceRow, ProviderRow, Snapshot, TargetRow, TeamRow
+from typing import Final
 
-_OPERATIONS: dict[str, frozenset[Operation]] = {
+from ostiary.core.call import Operation
+from ostiary.snapshot.tables import Match, ModelRow, PriceRow, ProviderRow, Snapshot, TargetRow, TeamRow
+
+_PRICES_KEPT_MAX: Final = 4_096
+_OPERATIONS: Final[dict[str, frozenset[Operation]]] = {
     "openai": frozenset({Operation.CHAT, Operation.EMBEDDINGS, Operation.COUNT_TOKENS}),
     "anthropic": frozenset({Operation.CHAT, Operation.COUNT_TOKENS}),
 }
@@ -27,10 +30,16 @@ class Index:
         self.models: dict[str, ModelRow] = {row.name: row for row in snapshot.models}
         self.teams: dict[tuple[str, str], TeamRow] = {(row.tenant, row.name): row for row in snapshot.teams}
         self._prices: dict[tuple[str, str], list[PriceRow]] = {}
-        for row in snapshot.pricing.rows:
-            self._prices.setdefault((row.provider, row.model), []).append(row)
-        for rows in self._prices.values():
-            rows.sort(key=lambda row: row.valid_from, reverse=True)
+        self._patterns: dict[str, list[PriceRow]] = {}
+        for row in sorted(snapshot.pricing.rows, key=lambda row: row.valid_from, reverse=True):
+            if row.match is Match.EQUALS:
+                self._prices.setdefault((row.provider, row.model), []).append(row)
+            else:
+                self._patterns.setdefault(row.provider, []).append(row)
+        for patterns in self._patterns.values():
+            # The longest beginning wins, then what is merely contained; newer rows of the same pattern come first.
+            patterns.sort(key=lambda row: (row.match is Match.CONTAINS, -len(row.model)))
+        self._found: dict[tuple[str, str], list[PriceRow]] = {}
 
     def model(self, name: str) -> ModelRow | None:
         """The entry for a requested name: its own, or "prefix/*" with the rest of the name put in its targets."""
@@ -61,25 +70,31 @@ class Index:
         )
 
     def price(self, provider: ProviderRow, model: str, at_seconds: int) -> PriceRow | None:
-        """The price row of a provider's model valid at a time, by the model's own name or its dateless family."""
-        name = provider.price_provider
-        for candidate in (model, *_families(model)):
-            for key in ((provider.name, candidate), (name, candidate)):
-                for row in self._prices.get(key, ()):
-                    if row.valid_from <= at_seconds:
-                        return row
+        """The price row of a provider's model valid at a time: the operator's own before the shipped list's."""
+        key = (provider.name, model)
+        rows = self._found.get(key)
+        if rows is None:
+            rows = [*self._matching(provider.name, model), *self._matching(provider.price_provider, model)]
+            if len(self._found) >= _PRICES_KEPT_MAX:
+                self._found.clear()
+            self._found[key] = rows
+        for row in rows:
+            if row.valid_from <= at_seconds:
+                return row
         return None
+
+    def _matching(self, provider: str, model: str) -> list[PriceRow]:
+        exact = self._prices.get((provider, model))
+        if exact is not None:
+            return exact
+        name = model.lower()
+        for row in self._patterns.get(provider, ()):
+            if name.startswith(row.model) if row.match is Match.PREFIX else row.model in name:
+                return [
+                    other for other in self._patterns[provider] if (other.model, other.match) == (row.model, row.match)
+                ]
+        return []
 
     def offers(self, provider: ProviderRow, operation: Operation) -> bool:
         """Whether a provider's dialect has an endpoint for the operation."""
         return operation in _OPERATIONS[provider.dialect]
-
-
-def _families(model: str) -> tuple[str, ...]:
-    """Names under which a dated model is listed: `gpt-4o-2024-08-06` → `gpt-4o`, `claude-x-20250101` → `claude-x`."""
-    parts = model.split("-")
-    if len(parts) > 3 and all(part.isdigit() for part in parts[-3:]) and len(parts[-3]) == 4:
-        return ("-".join(parts[:-3]),)
-    if len(parts) > 1 and parts[-1].isdigit() and len(parts[-1]) == 8:
-        return ("-".join(parts[:-1]),)
-    return ()

@@ -122,13 +122,22 @@ class Rates(msgspec.Struct, frozen=True):
     output_audio: int | None = None
 
 
+class Match(StrEnum):
+    """How a price row names models: exactly, by how they begin, or by what they contain."""
+
+    EQUALS = "equals"
+    PREFIX = "prefix"
+    CONTAINS = "contains"
+
+
 class PriceRow(msgspec.Struct, frozen=True):
-    """Prices of one model from `valid_from` (seconds since 1970) on; `tiers` replace `rates` for a call whose
-    input tokens exceed their bound."""
+    """Prices of one model, or of those its `match` covers, from `valid_from` (seconds since 1970) on; `tiers` replace
+    `rates` for a call whose input tokens exceed their bound."""
 
     provider: str
     model: str
     rates: Rates
+    match: Match = Match.EQUALS
     valid_from: int = 0
     currency: str = "USD"
     tiers: tuple[tuple[int, Rates], ...] = ()

@@ -1,0 +1,53 @@
+"""The real world behind the ports of time, identity and chance."""
+
+import os
+import random
+import time
+from typing import Final
+
+_MASK_62: Final = (1 << 62) - 1
+
+
+class SystemClock:
+    """The operating system's clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back."""
+        return time.monotonic()
+
+    def now_ns(self) -> int:
+        """Wall-clock nanoseconds since 1970."""
+        return time.time_ns()
+
+
+class SystemRandom:
+    """Chance for choices, not for secrets. Seeded from the operating system."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(os.urandom(16))  # noqa: S311 - only chooses among targets
+
+    def random(self) -> float:
+        """Uniform in [0, 1)."""
+        return self._random.random()
+
+
+class UuidIds:
+    """UUIDv7 (RFC 9562 section 5.7): milliseconds, then random bits; ids of one process never repeat or go back
+    within a millisecond, since the lower bits count up from a random start."""
+
+    def __init__(self) -> None:
+        self._last_ms = 0
+        self._low = 0
+
+    def new(self) -> str:
+        """A fresh id."""
+        now_ms = time.time_ns() // 1_000_000
+        if now_ms > self._last_ms:
+            self._last_ms = now_ms
+            self._low = int.from_bytes(os.urandom(10), "big")
+        else:
+            self._low += 1
+        rand_a = (self._low >> 62) & 0xFFF
+        value = (self._last_ms << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | (self._low & _MASK_62)
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

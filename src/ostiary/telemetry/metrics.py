@@ -1,0 +1,135 @@
+"""Prometheus metrics of the data plane; implements the port `Observer`.
+
+Label values come from closed vocabularies or from the configuration; names a caller makes up are folded into
+"other", so that the number of series stays bounded. With PROMETHEUS_MULTIPROC_DIR set, workers write to shared files
+and the ops process renders the sum of all.
+"""
+
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from ostiary.core.event import Closed, Outcome
+from ostiary.core.limit import METRIC_LABEL_VALUES_MAX
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_OTHER: Final = "other"
+_log = structlog.get_logger()
+
+
+class _Bound:
+    """The metric children of one combination of labels, looked up once."""
+
+    __slots__ = ("cost", "input", "output", "requests", "seconds")
+
+    def __init__(
+        self, metrics: "Metrics", operation: str, model: str, provider: str, outcome: str, reason: str
+    ) -> None:
+        self.requests = metrics.requests.labels(operation, model, provider, outcome, reason)
+        self.seconds = metrics.seconds.labels(operation, outcome)
+        self.input = metrics.tokens.labels(model, provider, "input")
+        self.output = metrics.tokens.labels(model, provider, "output")
+        self.cost = metrics.cost.labels(model, provider)
+
+
+class Metrics:
+    """What is counted. `known_models` names the models of the configuration, to tell them from a caller's fancies."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "ostiary_requests",
+            "Calls by outcome.",
+            ("operation", "model", "provider", "outcome", "reason"),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "ostiary_request_seconds",
+            "Duration of calls.",
+            ("operation", "outcome"),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter("ostiary_tokens", "Tokens used.", ("model", "provider", "kind"), registry=registry)
+        self.cost = Counter("ostiary_cost_usd", "Cost in US dollars.", ("model", "provider"), registry=registry)
+        self.unauthenticated_total = Counter(
+            "ostiary_unauthenticated", "Requests refused before a caller was known.", ("reason",), registry=registry
+        )
+        self.open_streams = Gauge(
+            "ostiary_open_streams", "Streams being relayed.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.connections = Gauge(
+            "ostiary_connections", "Open client connections.", registry=registry, multiprocess_mode="livesum"
+        )
+        self.loop_lag = Gauge(
+            "ostiary_loop_lag_seconds", "How late the event loop runs.", registry=registry, multiprocess_mode="livemax"
+        )
+        self.unsynced_bytes = Gauge(
+            "ostiary_journal_unsynced_bytes",
+            "Journal bytes not yet on the device.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.sync_seconds = Histogram(
+            "ostiary_journal_sync_seconds",
+            "How long the device takes to sync the journal.",
+            buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
+            registry=registry,
+        )
+        self._bound: dict[tuple[str, str, str, str, str], _Bound] = {}
+        self._models: frozenset[str] = frozenset()
+
+    def known_models(self, names: frozenset[str]) -> None:
+        """Take the configuration's model names; beyond the bound the rest are "other"."""
+        self._models = frozenset(sorted(names)[:METRIC_LABEL_VALUES_MAX])
+
+    def closed(self, record: Closed) -> None:
+        """Count a finished call; one that failed is logged with its request id."""
+        model = record.original_model if record.original_model in self._models else _OTHER
+        key = (record.operation, model, record.provider, record.outcome, record.error)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = _Bound(self, key)
+        bound.requests.inc()
+        bound.seconds.observe(record.timings.total_ms / 1e3)
+        usage = record.usage
+        if usage.input_tokens:
+            bound.input.inc(usage.input_tokens)
+        if usage.output_tokens:
+            bound.output.inc(usage.output_tokens)
+        if record.cost is not None and record.cost.nano:
+            bound.cost.inc(record.cost.nano / 1e9)
+        if record.outcome is not Outcome.SUCCEEDED:
+            _log.info(
+                "call_ended",
+                request_id=record.request_id,
+                outcome=record.outcome,
+                reason=record.error,
+                error_class=record.error_class,
+                team=record.team,
+                key_id=record.key_id,
+                model=record.original_model,
+                provider=record.provider,
+                status=record.status,
+            )
+
+    def unauthenticated(self, code: str) -> None:
+        """Count a refused credential."""
+        self.unauthenticated_total.labels(code).inc()
+
+    def streams(self, open_count: int) -> None:
+        """How many streams are being relayed."""
+        self.open_streams.set(open_count)
+
+
+def render_all() -> bytes:
+    """The metrics of all processes that share the directory, in Prometheus's text form."""
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
+    return generate_latest(registry)
+
+
+def render(registry: CollectorRegistry) -> bytes:
+    """The metrics of one registry."""
+    return generate_latest(registry)
