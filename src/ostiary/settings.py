@@ -63,6 +63,7 @@ class ServerSettings(_Section, frozen=True, kw_only=True):
     tls: TlsSettings | None = None
     insecure: bool = False
     drain_seconds: Seconds = DRAIN_SECONDS_MAX
+    drain_notice_seconds: Annotated[float, Meta(ge=0, le=300)] = 2.0
     show_target: bool = True
 
 

@@ -13,8 +13,7 @@ from ostiary.serving.connection import Connection, date_line
 class Server:
     """Serves an application on bound sockets of one event loop.
 
-    `start` begins to accept, `drain` stops accepting, closes idle connections and gives the busy ones `seconds`
-    to finish before their tasks are cancelled, which lets the application end its streams properly.
+    `start` begins to accept, `drain` ends it in order.
     """
 
     def __init__(self, application: Application, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
@@ -69,18 +68,22 @@ class Server:
         if not self._connections and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
 
-    async def drain(self, seconds: float) -> None:
-        """Stop accepting, let requests finish for `seconds`, then cancel what is left and close."""
+    async def drain(self, seconds: float, notice_seconds: float = 0.0) -> None:
+        """End in order. For `notice_seconds` connections are still accepted, so that a balancer can see that the
+        readiness is gone; then nothing new is, requests have until `seconds` to finish, and what is left is
+        cancelled, which lets the application end its streams properly."""
         self.draining = True
+        if notice_seconds:
+            await asyncio.sleep(min(notice_seconds, seconds))
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
             if connection.idle:
                 connection.cancel()
-        if not await self._all_closed(seconds):
+        if not await self._all_closed(max(seconds - notice_seconds, 0.0)):
             for connection in list(self._connections):
                 connection.cancel()
-            if not await self._all_closed(min(seconds, 2.0)):
+            if not await self._all_closed(2.0):
                 for connection in list(self._connections):
                     connection.abort()
                 await self._all_closed(1.0)

@@ -19,15 +19,18 @@ _OTHER: Final = "other"
 _log = structlog.get_logger()
 
 
+_Key = tuple[str, str, str, str, str]
+"""Operation, model, provider, outcome, reason."""
+
+
 class _Bound:
     """The metric children of one combination of labels, looked up once."""
 
     __slots__ = ("cost", "input", "output", "requests", "seconds")
 
-    def __init__(
-        self, metrics: "Metrics", operation: str, model: str, provider: str, outcome: str, reason: str
-    ) -> None:
-        self.requests = metrics.requests.labels(operation, model, provider, outcome, reason)
+    def __init__(self, metrics: "Metrics", key: _Key) -> None:
+        operation, model, provider, outcome, _ = key
+        self.requests = metrics.requests.labels(*key)
         self.seconds = metrics.seconds.labels(operation, outcome)
         self.input = metrics.tokens.labels(model, provider, "input")
         self.output = metrics.tokens.labels(model, provider, "output")
@@ -77,7 +80,7 @@ class Metrics:
             buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
             registry=registry,
         )
-        self._bound: dict[tuple[str, str, str, str, str], _Bound] = {}
+        self._bound: dict[_Key, _Bound] = {}
         self._models: frozenset[str] = frozenset()
 
     def known_models(self, names: frozenset[str]) -> None:
@@ -87,7 +90,7 @@ class Metrics:
     def closed(self, record: Closed) -> None:
         """Count a finished call; one that failed is logged with its request id."""
         model = record.original_model if record.original_model in self._models else _OTHER
-        key = (record.operation, model, record.provider, record.outcome, record.error)
+        key: _Key = (record.operation, model, record.provider, record.outcome, record.error)
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bound[key] = _Bound(self, key)

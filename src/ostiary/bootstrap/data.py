@@ -1,0 +1,253 @@
+"""A data worker: one event loop that serves the gateway. Started by the supervisor as a process of its own.
+
+It imports nothing of the control plane, reads what was published, and keeps the last good of it.
+"""
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from ostiary.bootstrap.job import DataJob
+from ostiary.bootstrap.system import SystemClock, SystemRandom, UuidIds
+from ostiary.core.call import DialectName
+from ostiary.core.error import Code, GatewayError, OperatorError
+from ostiary.core.event import Kind, Unauthenticated
+from ostiary.core.limit import SNAPSHOT_POLL_SECONDS
+from ostiary.gateway.audit import record
+from ostiary.gateway.audit.refusals import Refusals
+from ostiary.gateway.dialect import Dialect
+from ostiary.gateway.dialect.anthropic import Anthropic
+from ostiary.gateway.dialect.openai import OpenAI
+from ostiary.gateway.edge.app import Gateway
+from ostiary.gateway.exchange import World
+from ostiary.gateway.ports import Clock, Journal
+from ostiary.gateway.route.plan import Strategy
+from ostiary.gateway.route.strategies.weighted import weighted
+from ostiary.net.client import HttpUpstream
+from ostiary.serving.server import Server
+from ostiary.serving.tls import Certificate
+from ostiary.store.journal.disk import OsDisk
+from ostiary.store.journal.opening import open_journal
+from ostiary.store.published.keyring import PublishedKeys
+from ostiary.store.published.reader import PublishedReader
+from ostiary.store.published.secrets import LoadedSecrets
+from ostiary.telemetry import log
+from ostiary.telemetry.metrics import Metrics
+
+_MINUTE_NS: Final = 60_000_000_000
+_TLS_POLL_TICKS: Final = 10
+_log = structlog.get_logger()
+
+
+def dialects() -> dict[DialectName, Dialect]:
+    """The wire formats this version speaks."""
+    return {DialectName.OPENAI: OpenAI(), DialectName.ANTHROPIC: Anthropic()}
+
+
+def strategies() -> dict[str, Strategy]:
+    """The routing strategies this version knows."""
+    return {"weighted": weighted}
+
+
+class RefusalRecorder:
+    """Counts refused credentials and writes each minute's counts to the journal, as far as it takes them."""
+
+    def __init__(self, journal: Journal, metrics: Metrics, clock: Clock) -> None:
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._refusals = Refusals()
+
+    def refused(self, peer: str, code: Code) -> None:
+        """Count one."""
+        self._metrics.unauthenticated(code)
+        self._write(self._refusals.add(self._clock.now_ns() // _MINUTE_NS, peer, code))
+
+    def tick(self, *, final: bool = False) -> None:
+        """Write what is due; at the end, everything."""
+        due = self._refusals.flush() if final else self._refusals.due(self._clock.now_ns() // _MINUTE_NS)
+        self._write(due)
+
+    def _write(self, records: list[Unauthenticated]) -> None:
+        # Counts of refused strangers are not worth refusing service for: a failing journal loses at most a minute.
+        with contextlib.suppress(GatewayError):
+            for one in records:
+                self._journal.append(Kind.UNAUTHENTICATED, record.encode(one))
+
+
+class Worker:
+    """One data worker, from its job to its end."""
+
+    def __init__(self, job: DataJob) -> None:
+        self.job = job
+        self.clock = SystemClock()
+        self.metrics = Metrics(CollectorRegistry())
+        data_dir = Path(job.data_dir)
+        self.reader = PublishedReader(data_dir / "published")
+        opened = open_journal(
+            data_dir / "journal",
+            job.replica,
+            disk=OsDisk(),
+            clock=self.clock,
+            durability=job.durability,
+            slot=job.slot,
+        )
+        self.journal = opened.journal
+        if opened.bytes_cut or opened.aborted:
+            _log.warning(
+                "journal_recovered", origin=opened.origin, bytes_cut=opened.bytes_cut, calls_aborted=opened.aborted
+            )
+        index = self.reader.read_snapshot()
+        self.secrets = LoadedSecrets()
+        self._say_missing(self.secrets.load(index))
+        self.keys = PublishedKeys((data_dir / "pepper.key").read_bytes(), self.clock)
+        table = self.reader.read_keys()
+        if table is not None:
+            self.keys.swap(table)
+        self.upstream = HttpUpstream(self.clock, report=lambda text: _log.error("tls_files", reason=text))
+        self.world = World(
+            index=index,
+            upstream=self.upstream,
+            journal=self.journal,
+            secrets=self.secrets,
+            observer=self.metrics,
+            clock=self.clock,
+            ids=UuidIds(),
+            random=SystemRandom(),
+            dialects=dialects(),
+            strategies=strategies(),
+            digest_key=(data_dir / "digest.key").read_bytes(),
+        )
+        self.metrics.known_models(frozenset(index.models))
+        self.refusals = RefusalRecorder(self.journal, self.metrics, self.clock)
+        self.certificate: Certificate | None = None
+        self.draining = False
+        self.server: Server | None = None
+        self._stop = asyncio.Event()
+        self._notice_seconds = job.drain_notice_seconds
+
+    def ready(self) -> str:
+        """Why this worker should get no traffic, or empty."""
+        if self.draining:
+            return "draining"
+        if not self.journal.healthy() and self.world.index.snapshot.journal.on_failure == "refuse":
+            return "the journal cannot be written"
+        return ""
+
+    async def run(self) -> None:
+        """Serve until told to stop, then drain."""
+        loop = asyncio.get_running_loop()
+        self.journal.start()
+        gateway = Gateway(self.world, self.keys, self, self.refusals)
+        self.server = Server(gateway, self.clock, loop)
+        tls = self.job.tls
+        if tls is not None:
+            self.certificate = Certificate(
+                Path(tls.certificate_file),
+                Path(tls.key_file),
+                tls.minimum_version,
+                Path(tls.client_ca_file) if tls.client_ca_file else None,
+            )
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        if self.job.lifeline_fd >= 0:  # ends with the supervisor, however it ended
+            loop.add_reader(self.job.lifeline_fd, self._stop.set)
+        await self.server.start(
+            [socket.socket(fileno=self.job.socket_fd)], None if self.certificate is None else self.certificate.context
+        )
+        # What lives from here on is garbage of requests, made and freed by reference counts; the collector need not
+        # walk the modules for it again and again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        _tell_ready(self.job.ready_fd)
+        watch = loop.create_task(self._watch())
+        await self._stop.wait()
+        if self.job.lifeline_fd >= 0:
+            loop.remove_reader(self.job.lifeline_fd)
+        self.draining = True
+        _log.info("draining", connections=self.server.connections)
+        await self.server.drain(self.job.drain_seconds, self._notice_seconds)
+        watch.cancel()
+        await asyncio.wait((watch,))
+        await self.upstream.aclose()
+        self.refusals.tick(final=True)
+        self.journal.close()
+
+    def _interrupted(self) -> None:
+        self._notice_seconds = 0.0  # a person at a keyboard: no balancer needs to notice first
+        self._stop.set()
+
+    async def _watch(self) -> None:
+        """Take new snapshots, keys and certificates; measure the loop; pass on what is due."""
+        loop = asyncio.get_running_loop()
+        ticks = 0
+        while True:
+            expected = loop.time() + SNAPSHOT_POLL_SECONDS
+            await asyncio.sleep(SNAPSHOT_POLL_SECONDS)
+            ticks += 1
+            self.metrics.loop_lag.set(max(0.0, loop.time() - expected))
+            self.metrics.streams(self.world.open_streams)
+            if self.server is not None:
+                self.metrics.connections.set(self.server.connections)
+            self.refusals.tick()
+            try:
+                await self._refresh(loop, tls=ticks % _TLS_POLL_TICKS == 0)
+            except OperatorError as error:
+                _log.error("refresh_refused", reason=error.message)  # the old one stays in use
+
+    async def _refresh(self, loop: asyncio.AbstractEventLoop, *, tls: bool) -> None:
+        if self.reader.keys_changed():
+            table = await loop.run_in_executor(None, self.reader.read_keys)
+            if table is not None:
+                self.keys.swap(table)
+        if self.reader.snapshot_changed():
+            index = await loop.run_in_executor(None, self.reader.read_snapshot)
+            self._say_missing(await loop.run_in_executor(None, self.secrets.load, index))
+            self.world.swap(index)
+            self.metrics.known_models(frozenset(index.models))
+            _log.info("snapshot_taken", snapshot=index.id)
+        if tls and self.certificate is not None and await loop.run_in_executor(None, self.certificate.refresh):
+            _log.info("certificate_reloaded")
+
+    def _say_missing(self, missing: list[str]) -> None:
+        for text in missing:
+            _log.warning("secret_missing", reason=text)
+
+
+def _tell_ready(descriptor: int) -> None:
+    if descriptor >= 0:
+        os.write(descriptor, b"ready\n")
+        os.close(descriptor)
+
+
+def main(argument: str) -> int:
+    """Run a worker; the process's exit status."""
+    job = msgspec.json.decode(argument, type=DataJob)
+    log.configure(job.log_level, f"data-{job.slot}")
+
+    async def work() -> None:
+        await Worker(job).run()
+
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work())
+    except OperatorError as error:
+        _log.error("cannot_start", reason=error.message)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,44 @@
+"""Secrets by reference: read from the environment or from files when a snapshot arrives, then only from memory."""
+
+import os
+from pathlib import Path
+
+from ostiary.core.secret import Secret
+from ostiary.snapshot.index import Index
+from ostiary.snapshot.tables import SecretRef
+
+
+class LoadedSecrets:
+    """Implements the port `Secrets`. `load` reads files; call it off the loop."""
+
+    def __init__(self) -> None:
+        self._secrets: dict[SecretRef, Secret] = {}
+
+    def load(self, index: Index) -> list[str]:
+        """Read every secret a snapshot refers to; gives what could not be read, in words without secrets."""
+        found: dict[SecretRef, Secret] = {}
+        missing: list[str] = []
+        for provider in index.providers.values():
+            ref = provider.auth.secret
+            if ref is None or ref in found:
+                continue
+            text = _read(ref)
+            if text:
+                found[ref] = Secret(text)
+            else:
+                missing.append(f"provider {provider.name}: {ref.kind} {ref.name} holds no secret")
+        self._secrets = found
+        return missing
+
+    def get(self, ref: SecretRef) -> Secret | None:
+        """As the port says."""
+        return self._secrets.get(ref)
+
+
+def _read(ref: SecretRef) -> str:
+    if ref.kind == "env":
+        return os.environ.get(ref.name, "").strip()
+    try:
+        return Path(ref.name).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
