@@ -7,7 +7,7 @@ and a consumer is never ahead of its journal. It checks each record's CRC; the c
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from ostiary.core.event import Kind
 from ostiary.core.limit import JOURNAL_RECORD_BYTES_MAX
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.frame import HEADER_BYTES, Fault, Frame, decode
-from ostiary.store.journal.layout import Mark, Position, load_mark, segment_numbers, segment_path
+from ostiary.store.journal.layout import Mark, Position, load_mark, origins, segment_numbers, segment_path
 
 _CHUNK_BYTES: Final = 1024 * 1024 + HEADER_BYTES + JOURNAL_RECORD_BYTES_MAX
 
@@ -30,6 +30,22 @@ class Entry(msgspec.Struct, frozen=True):
     kind: int
     version: int
     payload: bytes
+
+
+@final
+class JournalFiles:
+    """Every origin under one root, for consumers."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def origins(self) -> list[str]:
+        """Their names, in order."""
+        return origins(self._root)
+
+    def read(self, origin: str, start: Position) -> Iterator[Entry]:
+        """See `read`."""
+        return read(self._root / origin, start)
 
 
 def read(directory: Path, start: Position) -> Iterator[Entry]:

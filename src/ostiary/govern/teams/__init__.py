@@ -1,0 +1,1 @@
+"""Teams: whose keys may use which models, in which environment."""

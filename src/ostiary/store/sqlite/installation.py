@@ -1,0 +1,23 @@
+"""What the database remembers of the installation it belongs to."""
+
+from typing import Final
+
+from ostiary.store.sqlite.database import Database
+
+_GET: Final = "SELECT value FROM installation WHERE name = ?"
+_PUT: Final = "INSERT INTO installation (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING"
+
+
+class SqliteInstallation:
+    """Facts that are written once and never change."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def remember(self, name: str, value: str) -> str:
+        """The value of this fact: the one given where none was known yet, else the one known."""
+        with self._database.write() as tx:
+            tx.run(_PUT, (name, value))
+            row = tx.row(_GET, (name,))
+        assert row is not None
+        return str(row[0])

@@ -1,0 +1,199 @@
+"""Ports `UsageView` and `UsageReader` on SQLite."""
+
+from collections.abc import Sequence
+from typing import Final, LiteralString
+
+import msgspec
+
+from ostiary.core.event import Outcome
+from ostiary.govern.usage.model import Batch, CallRow, Dimension, Place, UsageLine, UsageQuery
+from ostiary.store.sqlite import offsets
+from ostiary.store.sqlite.database import Database, Row, Tx
+
+_INSERT_CALL: Final = (
+    "INSERT INTO calls (origin, sequence, at_ns, day, tenant_id, environment, team, key_id, asked, served, provider, "
+    "operation, outcome, status, error, stream, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, estimated, cost_nano, currency, total_ms, first_content_ms, request_id) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ADD_DAILY: Final = (
+    "INSERT INTO usage_daily (tenant_id, day, environment, team, key_id, asked, served, provider, currency, requests, "
+    "succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, succeeded = succeeded + excluded.succeeded, "
+    "failed = failed + excluded.failed, denied = denied + excluded.denied, "
+    "cancelled = cancelled + excluded.cancelled, aborted = aborted + excluded.aborted, "
+    "input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens, "
+    "cached_tokens = cached_tokens + excluded.cached_tokens, "
+    "cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens, "
+    "reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_nano = cost_nano + excluded.cost_nano"
+)
+_INSERT_OPEN: Final = (
+    "INSERT INTO open_calls (origin, sequence, at_ns, tenant_id, team, key_id, asked, request_id) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_DELETE_OPEN: Final = "DELETE FROM open_calls WHERE origin = ? AND sequence = ?"
+_ADD_REFUSAL: Final = (
+    "INSERT INTO refusals (minute, source, code, count) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET count = count + excluded.count"
+)
+_INSERT_GAP: Final = "INSERT INTO gaps (origin, sequence, from_ns, to_ns, calls, reason) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_RECOVERY: Final = "INSERT INTO recoveries (origin, sequence, at_ns, bytes_cut, aborted) VALUES (?, ?, ?, ?, ?)"
+_INSERT_UNREADABLE: Final = "INSERT INTO unreadable (origin, sequence, kind) VALUES (?, ?, ?)"
+
+_WHERE: Final = (
+    " WHERE (?1 = '' OR day >= ?1) AND (?2 = '' OR day <= ?2) AND (?3 IS NULL OR tenant_id = ?3) "
+    "AND (?4 IS NULL OR team = ?4)"
+)
+_SUMS: Final = (
+    ", currency, sum(requests), sum(succeeded), sum(failed) + sum(aborted), sum(denied), sum(cancelled), "
+    "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(reasoning_tokens), "
+    "sum(cost_nano) FROM usage_daily"
+)
+_TIMES: Final = ", total_ms FROM calls"
+_SUCCEEDED: Final = " AND outcome = 'succeeded'"
+
+_COLUMN: Final[dict[Dimension, LiteralString]] = {
+    Dimension.DAY: "day",
+    Dimension.ENVIRONMENT: "environment",
+    Dimension.TENANT: "tenant_id",
+    Dimension.TEAM: "team",
+    Dimension.KEY: "key_id",
+    Dimension.MODEL: "asked",
+    Dimension.SERVED: "served",
+    Dimension.PROVIDER: "provider",
+}
+
+
+class SqliteUsage:
+    """See the ports for what holds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def place(self, consumer: str, origin: str) -> Place:
+        with self._database.read() as tx:
+            return offsets.place(tx, consumer, origin)
+
+    def apply(self, consumer: str, origin: str, before: Place, after: Place, batch: Batch) -> bool:
+        with self._database.write() as tx:
+            if offsets.place(tx, consumer, origin) != before:
+                return False
+            _add(tx, origin, batch)
+            offsets.advance(tx, consumer, origin, after)
+            return True
+
+    def report(self, query: UsageQuery) -> list[UsageLine]:
+        columns: LiteralString = ", ".join([_COLUMN[dimension] for dimension in query.by])
+        bounds = (query.since, query.until, query.tenant, query.team)
+        with self._database.read() as tx:
+            sums = tx.rows("SELECT " + columns + _SUMS + _WHERE + " GROUP BY " + columns + ", currency", bounds)
+            times = tx.rows("SELECT " + columns + _TIMES + _WHERE + _SUCCEEDED + " ORDER BY total_ms", bounds)
+        return _lines(len(query.by), sums, times)
+
+
+def _add(tx: Tx, origin: str, batch: Batch) -> None:
+    tx.run_many(_INSERT_CALL, [msgspec.structs.astuple(call) for call in batch.calls])
+    tx.run_many(_ADD_DAILY, _daily(batch.calls))
+    tx.run_many(
+        _INSERT_OPEN,
+        [
+            (origin, sequence, call.at_ns, call.tenant, call.team, call.key_id, call.asked, call.request_id)
+            for sequence, call in batch.opened.items()
+        ],
+    )
+    tx.run_many(_DELETE_OPEN, [(origin, sequence) for sequence in batch.closed])
+    tx.run_many(_ADD_REFUSAL, [(item.minute, item.source, item.code, item.count) for item in batch.refusals])
+    tx.run_many(
+        _INSERT_GAP,
+        [(origin, sequence, gap.from_ns, gap.to_ns, gap.calls, gap.reason) for sequence, gap in batch.gaps],
+    )
+    tx.run_many(
+        _INSERT_RECOVERY,
+        [(origin, sequence, item.at_ns, item.bytes_cut, item.aborted) for sequence, item in batch.recoveries],
+    )
+    tx.run_many(_INSERT_UNREADABLE, [(origin, sequence, kind) for sequence, kind in batch.unreadable])
+
+
+def _daily(calls: Sequence[CallRow]) -> list[Row]:
+    """The batch's calls summed per row of the daily table, so that each row is touched once."""
+    sums: dict[Row, list[int]] = {}
+    for call in calls:
+        name: Row = (
+            call.tenant,
+            call.day,
+            call.environment,
+            call.team,
+            call.key_id,
+            call.asked,
+            call.served,
+            call.provider,
+            call.currency,
+        )
+        added = (
+            1,
+            call.outcome is Outcome.SUCCEEDED,
+            call.outcome is Outcome.FAILED,
+            call.outcome is Outcome.DENIED,
+            call.outcome is Outcome.CANCELLED,
+            call.outcome is Outcome.ABORTED,
+            call.input_tokens,
+            call.output_tokens,
+            call.cached_tokens,
+            call.cache_write_tokens,
+            call.reasoning_tokens,
+            call.cost_nano,
+        )
+        known = sums.setdefault(name, [0] * len(added))
+        for index, value in enumerate(added):
+            known[index] += value
+    return [(*name, *values) for name, values in sums.items()]
+
+
+def _lines(width: int, sums: Sequence[Row], times: Sequence[Row]) -> list[UsageLine]:
+    totals: dict[Row, list[int]] = {}
+    costs: dict[Row, dict[str, int]] = {}
+    for row in sums:
+        group, currency, values = row[:width], str(row[width]), [int(value or 0) for value in row[width + 1 :]]
+        known = totals.setdefault(group, [0] * (len(values) - 1))
+        for index, value in enumerate(values[:-1]):
+            known[index] += value
+        money = costs.setdefault(group, {})
+        if currency:
+            money[currency] = money.get(currency, 0) + values[-1]
+    latencies: dict[Row, list[float]] = {}
+    for row in times:
+        latencies.setdefault(row[:width], []).append(float(row[width] or 0))
+    return [_line(group, totals[group], costs[group], latencies.get(group, [])) for group in sorted(totals, key=_text)]
+
+
+def _line(group: Row, totals: Sequence[int], cost_nano: dict[str, int], latencies: Sequence[float]) -> UsageLine:
+    requests, succeeded, errors, denied, cancelled, given, produced, cached, written, reasoning = totals
+    return UsageLine(
+        group=_text(group),
+        requests=requests,
+        succeeded=succeeded,
+        errors=errors,
+        denied=denied,
+        cancelled=cancelled,
+        input_tokens=given,
+        output_tokens=produced,
+        cached_tokens=cached,
+        cache_write_tokens=written,
+        reasoning_tokens=reasoning,
+        cost_nano=cost_nano,
+        p50_ms=_percentile(latencies, 50),
+        p95_ms=_percentile(latencies, 95),
+    )
+
+
+def _text(group: Row) -> tuple[str, ...]:
+    return tuple(str(word) for word in group)
+
+
+def _percentile(ordered: Sequence[float], percent: int) -> float | None:
+    """By nearest rank: the smallest value that `percent` of all do not exceed."""
+    if not ordered:
+        return None
+    rank = -(-len(ordered) * percent // 100)
+    return ordered[max(rank, 1) - 1]
