@@ -135,11 +135,11 @@ class Supervisor:
             self._wake.wait(_POLL_SECONDS)
             self._wake.clear()
             while self._signals:
-                number = self._signals.pop(0)
-                if number == signal.SIGHUP:
+                received = self._signals.pop(0)
+                if received == signal.SIGHUP:
                     self._forward(signal.SIGHUP)
                 else:
-                    return self._stop(number)
+                    return self._stop(received)
             for child in self._children:
                 status = child.look()
                 if status is not None:

@@ -59,6 +59,7 @@ _SINGLE: Final = frozenset(
         b"x-ostiary-session",
     }
 )
+_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
@@ -75,6 +76,7 @@ class _Incoming:
         "chunks",
         "deadline",
         "keep_alive",
+        "is_http_11",
         "linger",
         "path",
         "refusal",
@@ -92,6 +94,7 @@ class _Incoming:
         self.deadline = 0.0
         self.keep_alive = True
         self.linger = False
+        self.is_http_11 = True
 
 
 class Connection(asyncio.Protocol):
@@ -184,6 +187,8 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._server.bytes_in += len(data)
+        if self._incoming is None and b"pgrade" in data:
+            data = _without_upgrade(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -271,6 +276,7 @@ class Connection(asyncio.Protocol):
         path, _, query = self._url.partition(b"?")
         incoming.path = path
         incoming.keep_alive = bool(self._parser.should_keep_alive())
+        incoming.is_http_11 = self._parser.get_http_version() == "1.1"
         now = self._loop.time()
         if self._server.draining:
             incoming.keep_alive = False
@@ -305,6 +311,8 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _check_head(self, headers: dict[bytes, bytes]) -> None:
+        if b"upgrade" in headers:  # one that came in pieces; with a body, llhttp would not read it
+            raise CallerError(Code.REQUEST_MALFORMED, "Upgrades are not offered here.")
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise CallerError(Code.REQUEST_MALFORMED, "Only HTTP/1.1 is spoken here.", status=505)
@@ -499,7 +507,7 @@ class Connection(asyncio.Protocol):
         self.begun = True
         keep = self._current is not None and self._current.keep_alive and not self._server.draining
         # HTTP/1.0 knows no chunks: its stream ends with the connection.
-        self._stream_chunked = self._parser_is_11()
+        self._stream_chunked = self._current is not None and self._current.is_http_11
         if not self._stream_chunked and self._current is not None:
             self._current.keep_alive = keep = False
         coding = b"transfer-encoding: chunked\r\n\r\n" if self._stream_chunked else b"\r\n"
@@ -529,9 +537,6 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.write(data)
 
-    def _parser_is_11(self) -> bool:
-        return bool(self._parser.get_http_version() != "1.0")
-
     def _head(self, status: int, headers: Sequence[Header], *, keep: bool) -> bytes:
         parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, self._server.date_line]
         parts += [b"%b: %b\r\n" % pair for pair in headers]
@@ -545,6 +550,15 @@ class _HeadRefusedError(OstiaryError):
 
     def __init__(self) -> None:
         super().__init__(Code.REQUEST_INVALID, "the head was refused")
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """The head in `data` without its offer to upgrade, which a server may ignore (RFC 9110 section 7.8) and which
+    common clients make with every request in clear. llhttp would stop reading after it."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        return data
+    return _UPGRADE.sub(b"\r\nx-ignored-upgrade:", data[:end]) + data[end:]
 
 
 def _too_large(bytes_max: int) -> CallerError:
