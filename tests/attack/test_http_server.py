@@ -81,7 +81,8 @@ async def test_at44_a_request_that_two_parsers_could_read_differently_gets_one_e
         told = await talk(server, SMUGGLING[name] + b"GET /get?smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
     assert answers(told) == 1, told
     status = int(told.split(b" ", 2)[1])
-    assert 400 <= status < 600 and status != 500, told
+    assert status in range(400, 506), told
+    assert status != 500
     assert b"smuggled" not in told
     assert server.app.bodies == []
 
@@ -263,7 +264,9 @@ async def test_the_client_going_away_cancels_what_it_asked_for():
 
 
 async def test_an_offer_to_upgrade_is_ignored_and_the_request_answered():
-    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+    offer = (
+        b"Connection: close, Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n"
+    )
     async with serving() as server:
         told = await talk(server, HEAD + offer + b"Content-Length: 2\r\n\r\nhi")
         assert told.endswith(b"hi")

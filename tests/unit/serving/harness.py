@@ -102,7 +102,7 @@ async def talk(server, data, *, until_close=True, seconds=5.0, eof=False):
             pass
 
 
-def request(method=b"POST", path=b"/echo", body=b"", extra=b"", close=True, host=b"host: a\r\n"):
+def request(*, method=b"POST", path=b"/echo", body=b"", extra=b"", close=True):
     return (
         method
         + b" "
