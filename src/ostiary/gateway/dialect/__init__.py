@@ -17,11 +17,11 @@ import msgspec
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
 from ostiary.core.error import OstiaryError, UpstreamError
 from ostiary.core.http import Header
-from ostiary.core.message import Role
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.core.stream import StreamEvent
 from ostiary.core.usage import Usage
 from ostiary.gateway.wire.json import Document
+from ostiary.gateway.wire.place import TextPlace as TextPlace  # part of this contract
 
 
 class ChatPeek(msgspec.Struct, frozen=True):
@@ -133,17 +133,6 @@ class StreamEncoder(Protocol):
 
     def encode(self, event: StreamEvent) -> bytes: ...
     def error(self, error: OstiaryError, request_id: str) -> bytes: ...
-
-
-class TextPlace(msgspec.Struct, frozen=True):
-    """A place where text stands in a request or reply: the path of keys and indexes to it, who says it, the text.
-
-    Tool arguments, tool results, names, descriptions and end-user fields are places too.
-    """
-
-    path: tuple[str | int, ...]
-    role: Role
-    text: str
 
 
 class ListedModel(msgspec.Struct, frozen=True):

@@ -119,6 +119,31 @@ def edit(document: Document, members: Mapping[str, bytes]) -> bytes:
     return _ENCODER.encode(raws)
 
 
+def splice(raw: msgspec.Raw | bytes, edits: Mapping[tuple[str | int, ...], bytes]) -> bytes:
+    """The checked JSON `raw` with the values at the given paths replaced by other raw JSON.
+
+    The bytes of every value that holds no edit are unchanged. Raises KeyError for a path that does not exist.
+    """
+    whole = edits.get(())
+    if whole is not None:
+        return whole
+    below: dict[str | int, dict[tuple[str | int, ...], bytes]] = {}
+    for path, value in edits.items():
+        below.setdefault(path[0], {})[path[1:]] = value
+    try:
+        if isinstance(next(iter(below), None), str):
+            members = _RAW_MEMBERS.decode(raw)
+            for name, inner in below.items():
+                members[name] = msgspec.Raw(splice(members[name], inner))  # type: ignore[index]  # a path into an object
+            return _ENCODER.encode(members)
+        items = _RAW_ITEMS.decode(raw)
+        for index, inner in below.items():
+            items[index] = msgspec.Raw(splice(items[index], inner))  # type: ignore[index]  # into an array
+        return _ENCODER.encode(items)
+    except (msgspec.ValidationError, IndexError, TypeError) as exc:
+        raise KeyError("no such path") from exc
+
+
 def encode(value: object) -> bytes:
     """Compact JSON of plain values and Structs; a `msgspec.Raw` inside stands as it is."""
     return _ENCODER.encode(value)

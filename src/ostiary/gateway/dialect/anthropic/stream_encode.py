@@ -1,0 +1,163 @@
+"""A client's stream in Anthropic's form: message_start, content blocks one after the other, message_delta,
+message_stop.
+
+Blocks are numbered in the order they begin and never overlap. Text that comes back to a block already closed begins
+a new one; arguments that come back to a closed tool call cannot be told in this form and end the stream in an error.
+Stop reason and usage are kept until the end, where both stand in one event. Only the first choice has a place.
+"""
+
+from typing import Final
+
+from ostiary.core.error import Code, OstiaryError, UpstreamError
+from ostiary.core.message import Part, RefusalPart, TextPart, ThinkingPart, ToolUsePart
+from ostiary.core.stream import (
+    ArgumentsDelta,
+    ChoiceFinished,
+    CitationsDelta,
+    Finished,
+    LogprobsDelta,
+    PartStarted,
+    SignatureDelta,
+    Started,
+    StreamEvent,
+    TextDelta,
+    UsageReported,
+)
+from ostiary.core.usage import Usage
+from ostiary.gateway.dialect.anthropic.error import error_object
+from ostiary.gateway.dialect.anthropic.reply import encode_block, encode_usage, stop_word
+from ostiary.gateway.wire.json import encode
+from ostiary.gateway.wire.sse import encode_event
+
+_NONE: Final = -1
+
+
+class StreamEncoder:
+    """See gateway/dialect: bytes out of canonical events."""
+
+    def __init__(self) -> None:
+        self._started = False
+        self._open = _NONE
+        self._index = _NONE
+        self._kinds: dict[int, Part] = {}
+        self._usage = Usage()
+        self._tier: str | None = None
+        self._finish: ChoiceFinished | None = None
+
+    def encode(self, event: StreamEvent) -> bytes:
+        if isinstance(event, Started):
+            return self._start(event)
+        if isinstance(event, UsageReported):
+            self._usage = event.usage
+            return b""
+        if isinstance(event, Finished):
+            return self._end()
+        if event.choice != 0 or isinstance(event, LogprobsDelta):
+            return b""
+        if isinstance(event, PartStarted):
+            return self._part(event.part, event.value)
+        if isinstance(event, ChoiceFinished):
+            self._finish = event
+            return self._close()
+        return self._delta(event)
+
+    def error(self, error: OstiaryError, request_id: str) -> bytes:
+        return encode_event(encode(error_object(error, request_id)), b"error")
+
+    def _start(self, event: Started) -> bytes:
+        self._started = True
+        self._tier = event.service_tier
+        if event.usage is not None:
+            self._usage = event.usage
+        message: dict[str, object] = {
+            "id": event.id,
+            "type": "message",
+            "role": "assistant",
+            "model": event.response_model,
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": encode_usage(self._usage, self._tier),
+        }
+        return encode_event(encode({"type": "message_start", "message": message}), b"message_start")
+
+    def _part(self, part: int, value: Part) -> bytes:
+        self._kinds[part] = value
+        out = self._close()
+        self._open = part
+        self._index += 1
+        block = encode_block(_empty(value))
+        start = {"type": "content_block_start", "index": self._index, "content_block": block}
+        out += encode_event(encode(start), b"content_block_start")
+        if isinstance(value, TextPart | RefusalPart) and value.text:
+            out += self._piece({"type": "text_delta", "text": value.text})
+        elif isinstance(value, ThinkingPart):
+            if value.text:
+                out += self._piece({"type": "thinking_delta", "thinking": value.text})
+            if value.signature:
+                out += self._piece({"type": "signature_delta", "signature": value.signature})
+        elif isinstance(value, ToolUsePart) and value.arguments:
+            out += self._piece({"type": "input_json_delta", "partial_json": value.arguments})
+        return out
+
+    def _delta(self, event: TextDelta | ArgumentsDelta | SignatureDelta | CitationsDelta) -> bytes:
+        out = b"" if event.part == self._open else self._reopen(event.part, event)
+        if isinstance(event, TextDelta):
+            if isinstance(self._kinds[event.part], ThinkingPart):
+                return out + self._piece({"type": "thinking_delta", "thinking": event.text})
+            return out + self._piece({"type": "text_delta", "text": event.text})
+        if isinstance(event, ArgumentsDelta):
+            return out + self._piece({"type": "input_json_delta", "partial_json": event.text})
+        if isinstance(event, SignatureDelta):
+            return out + self._piece({"type": "signature_delta", "signature": event.signature})
+        head = b'{"type":"content_block_delta","index":%d,"delta":{"type":"citations_delta","citation":' % self._index
+        return out + encode_event(head + event.citation + b"}}", b"content_block_delta")
+
+    def _reopen(self, part: int, event: StreamEvent) -> bytes:
+        """Begin a new block for what comes back to a part that is closed."""
+        value = self._kinds.get(part)
+        if not isinstance(event, TextDelta) or isinstance(value, ToolUsePart):
+            raise UpstreamError(
+                Code.UPSTREAM_PROTOCOL, "The provider mixes parts of its answer in a way this API has no form for."
+            )
+        return self._part(part, ThinkingPart("") if isinstance(value, ThinkingPart) else TextPart(""))
+
+    def _piece(self, delta: dict[str, str]) -> bytes:
+        body = b'{"type":"content_block_delta","index":%d,"delta":%b}' % (self._index, encode(delta))
+        return encode_event(body, b"content_block_delta")
+
+    def _close(self) -> bytes:
+        if self._open == _NONE:
+            return b""
+        self._open = _NONE
+        return encode_event(b'{"type":"content_block_stop","index":%d}' % self._index, b"content_block_stop")
+
+    def _end(self) -> bytes:
+        out = b"" if self._started else self._start(Started("", ""))
+        out += self._close()
+        finish = self._finish
+        values = self._kinds.values()
+        delta = {
+            "stop_reason": stop_word(
+                None if finish is None else finish.finish_reason,
+                tools=any(isinstance(value, ToolUsePart) for value in values),
+                refused=any(isinstance(value, RefusalPart) for value in values),
+            ),
+            "stop_sequence": None if finish is None else finish.stop_sequence,
+        }
+        body = {"type": "message_delta", "delta": delta, "usage": encode_usage(self._usage, None)}
+        out += encode_event(encode(body), b"message_delta")
+        return out + encode_event(b'{"type":"message_stop"}', b"message_stop")
+
+
+def _empty(value: Part) -> Part:
+    """How a part is announced: its text, thinking and arguments follow in deltas."""
+    if isinstance(value, TextPart):
+        return TextPart("", citations=value.citations)
+    if isinstance(value, RefusalPart):
+        return TextPart("")
+    if isinstance(value, ThinkingPart):
+        return ThinkingPart("")
+    if isinstance(value, ToolUsePart):
+        return ToolUsePart(value.id, value.name, "")
+    return value

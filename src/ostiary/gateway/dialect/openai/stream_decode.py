@@ -1,0 +1,302 @@
+"""A provider's stream in OpenAI's form, and what each of its events means.
+
+Taken as they come from one server or another: the role or a tool's name repeated in every delta, usage in a chunk
+of its own, in the last one, in every one or nowhere, empty choices, tool calls without id or index, empty data.
+The stream is complete only with `[DONE]`: a server that stops before it may have lost something.
+
+A choice's parts have fixed places (thinking, text, refusal, then tool calls by their index), so that the whole is
+the same as the plain answer in whatever order the pieces come.
+"""
+
+from typing import Final
+
+import msgspec
+
+from ostiary.core.error import Code, UpstreamError
+from ostiary.core.message import RefusalPart, TextPart, ThinkingPart, ToolUsePart
+from ostiary.core.stream import (
+    ArgumentsDelta,
+    ChoiceFinished,
+    Finished,
+    LogprobsDelta,
+    PartStarted,
+    Started,
+    StreamEvent,
+    TextDelta,
+    UsageReported,
+)
+from ostiary.core.usage import Usage
+from ostiary.gateway.dialect import Frame
+from ostiary.gateway.dialect.openai.error import embedded_error
+from ostiary.gateway.dialect.openai.reply import (
+    CHOICE_INDEX_MAX,
+    TOOL_INDEX_MAX,
+    WireLogprobs,
+    WireMessage,
+    WireToolCall,
+    decode_finish,
+    decode_logprobs,
+    decode_usage,
+    tool_call_id,
+)
+from ostiary.gateway.wire.json import decode_as
+from ostiary.gateway.wire.sse import SseEvent, SseParser
+
+_THINKING: Final = 0
+_TEXT: Final = 1
+_REFUSAL: Final = 2
+_TOOLS: Final = 3
+_FUNCTION: Final = TOOL_INDEX_MAX + 1
+_ABSENT: Final = msgspec.Raw(b"null")
+
+
+class WireDelta(msgspec.Struct):
+    delta: WireMessage | None = None
+    index: int = 0
+    finish_reason: str | None = None
+    logprobs: WireLogprobs | None = None
+
+
+class WireChunk(msgspec.Struct):
+    choices: list[WireDelta] | None = None
+    usage: msgspec.Raw = _ABSENT
+    model: str | None = None
+    id: str | None = None
+    created: int | float | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: msgspec.Raw = _ABSENT
+    object: str | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(WireChunk)
+_NULL: Final = b"null"
+
+
+class _Choice:
+    """What has begun in one choice. A tool call is held until its name has come."""
+
+    __slots__ = ("held", "last_tool", "started")
+
+    def __init__(self) -> None:
+        self.started: set[int] = set()
+        self.held: dict[int, tuple[str, list[str]]] = {}
+        self.last_tool = -1
+
+
+class StreamDecoder:
+    """See gateway/dialect: frames out of bytes."""
+
+    def __init__(self, *, events: bool) -> None:
+        self._parser = SseParser()
+        self._wants_events = events
+        self._choices: dict[int, _Choice] = {}
+        self._id = ""
+        self._model = ""
+        self._begun = False
+        self._done = False
+        self._error: UpstreamError | None = None
+
+    def feed(self, data: bytes) -> list[Frame]:
+        self._raise()
+        return self._frames(self._parser.feed(data))
+
+    def close(self) -> list[Frame]:
+        self._raise()
+        frames = self._frames(self._parser.close())
+        self._raise()
+        if not self._done:
+            raise UpstreamError(Code.UPSTREAM_CUT, "The provider's stream ended before it was complete.")
+        return frames
+
+    def _raise(self) -> None:
+        """Raise what an earlier call found behind frames it had to give first."""
+        if self._error is not None:
+            raise self._error
+
+    def _frames(self, blocks: list[SseEvent]) -> list[Frame]:
+        frames: list[Frame] = []
+        for block in blocks:
+            try:
+                frames.append(self._frame(block))
+            except UpstreamError as error:
+                self._error = error
+                if not frames:
+                    raise
+                break
+        return frames
+
+    def _frame(self, block: SseEvent) -> Frame:
+        data = block.data
+        if not data:
+            return Frame(block.raw)
+        if self._done:
+            raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream goes on after its end.")
+        if data[:1] == b"[" and data.strip() == b"[DONE]":
+            self._done = True
+            return Frame(block.raw, self._finish() if self._wants_events else (), terminal=True)
+        chunk = _decode(data)
+        if bytes(chunk.error) != _NULL:
+            raise embedded_error({"error": msgspec.json.decode(chunk.error)})
+        if chunk.object == "error" or block.event == "error":
+            raise embedded_error(msgspec.json.decode(data.decode("utf-8", "replace")))
+        return self._chunk(block.raw, chunk)
+
+    def _chunk(self, raw: bytes, chunk: WireChunk) -> Frame:
+        usage: Usage | None = None
+        lie = False
+        reports = chunk.usage is not _ABSENT and bytes(chunk.usage) != _NULL
+        if reports:
+            usage, lie = decode_usage(msgspec.json.decode(chunk.usage))
+        choices = chunk.choices
+        if choices is None and not reports:
+            raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a chunk without choices.")
+        produced = 0
+        finish = ""
+        for choice in choices or ():
+            if choice.finish_reason:
+                finish = choice.finish_reason
+            delta = choice.delta
+            if delta is not None:
+                text = delta.content
+                if text:
+                    produced += len(text) if text.isascii() else len(text.encode())
+                if (
+                    delta.tool_calls is not None
+                    or delta.refusal
+                    or delta.reasoning_content
+                    or delta.reasoning
+                    or delta.function_call is not None
+                ):
+                    produced += _other_bytes(delta)
+        return Frame(
+            raw,
+            tuple(self._events(chunk, usage)) if self._wants_events else (),
+            produced > 0,
+            reports and not choices,
+            False,
+            usage,
+            lie,
+            finish,
+            chunk.model or "",
+            produced,
+        )
+
+    def _events(self, chunk: WireChunk, usage: Usage | None) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        if not self._begun and (chunk.choices or usage is not None):
+            self._begun = True
+            self._id = chunk.id or ""
+            created = None if chunk.created is None else int(chunk.created)
+            events.append(Started(self._id, chunk.model or "", created, chunk.service_tier, chunk.system_fingerprint))
+        for choice in chunk.choices or ():
+            self._choice_events(choice, events)
+        if usage is not None:
+            events.append(UsageReported(usage))
+        return events
+
+    def _choice_events(self, wire: WireDelta, events: list[StreamEvent]) -> None:
+        number = wire.index
+        state = self._choices.get(number)
+        if state is None:
+            if not 0 <= number <= CHOICE_INDEX_MAX:
+                raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a choice out of range.")
+            state = self._choices[number] = _Choice()
+        delta = wire.delta
+        if delta is not None:
+            thinking = delta.thinking()
+            if thinking:
+                if _THINKING not in state.started:
+                    state.started.add(_THINKING)
+                    events.append(PartStarted(number, _THINKING, ThinkingPart("")))
+                events.append(TextDelta(number, _THINKING, thinking))
+            if delta.content:
+                if _TEXT not in state.started:
+                    state.started.add(_TEXT)
+                    events.append(PartStarted(number, _TEXT, TextPart("")))
+                events.append(TextDelta(number, _TEXT, delta.content))
+            if delta.refusal:
+                if _REFUSAL not in state.started:
+                    state.started.add(_REFUSAL)
+                    events.append(PartStarted(number, _REFUSAL, RefusalPart("")))
+                events.append(TextDelta(number, _REFUSAL, delta.refusal))
+            for call in delta.tool_calls or ():
+                self._tool(number, state, _tool_index(call, state), call, events)
+            if delta.function_call is not None:
+                self._tool(number, state, _FUNCTION, WireToolCall(function=delta.function_call), events)
+        if wire.logprobs is not None:
+            if wire.logprobs.content is not None:
+                events.append(LogprobsDelta(number, decode_logprobs(wire.logprobs.content)))
+            if wire.logprobs.refusal is not None:
+                events.append(LogprobsDelta(number, decode_logprobs(wire.logprobs.refusal), refusal=True))
+        if wire.finish_reason:
+            if state.held:
+                raise _nameless()
+            events.append(ChoiceFinished(number, decode_finish(wire.finish_reason)))
+
+    def _tool(self, number: int, state: _Choice, index: int, call: WireToolCall, events: list[StreamEvent]) -> None:
+        part = _TOOLS + index
+        if call.custom is not None:
+            name, piece = call.custom.name, call.custom.input
+        elif call.function is not None:
+            name, piece = call.function.name, call.function.arguments
+        else:
+            name, piece = None, None
+        if part not in state.started:
+            call_id, pieces = state.held.pop(part, ("", []))
+            call_id = call_id or call.id or ""
+            if not name:
+                if piece:
+                    pieces.append(piece)
+                state.held[part] = (call_id, pieces)
+                return
+            state.started.add(part)
+            call_id = call_id or tool_call_id(self._id, number, index)
+            events.append(PartStarted(number, part, ToolUsePart(call_id, name, "", custom=call.custom is not None)))
+            piece = "".join(pieces) + (piece or "")
+        if piece:
+            events.append(ArgumentsDelta(number, part, piece))
+
+    def _finish(self) -> tuple[StreamEvent, ...]:
+        for state in self._choices.values():
+            if state.held:
+                raise _nameless()
+        return (Finished(),)
+
+
+def _decode(data: bytes) -> WireChunk:
+    """A chunk. Bytes that are not UTF-8 are replaced, as every reader of such a stream does."""
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        readable = data.decode("utf-8", "replace").encode()
+        return decode_as(_DECODER, readable, UpstreamError, Code.UPSTREAM_PROTOCOL)
+
+
+def _other_bytes(delta: WireMessage) -> int:
+    """The size of what a delta carries besides its content."""
+    text = delta.thinking() + (delta.refusal or "")
+    for call in delta.tool_calls or ():
+        if call.function is not None:
+            text += (call.function.name or "") + (call.function.arguments or "")
+        elif call.custom is not None:
+            text += (call.custom.name or "") + (call.custom.input or "")
+    if delta.function_call is not None:
+        text += (delta.function_call.name or "") + (delta.function_call.arguments or "")
+    return len(text.encode("utf-8", "replace"))
+
+
+def _tool_index(call: WireToolCall, state: _Choice) -> int:
+    """The call's place. Without an index, an id or a name begins the next call and anything else continues the last."""
+    index = call.index
+    if index is None:
+        begins = bool(call.id) or (call.function is not None and bool(call.function.name))
+        index = state.last_tool + 1 if begins or state.last_tool < 0 else state.last_tool
+    if not 0 <= index <= TOOL_INDEX_MAX:
+        raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a tool call out of range.")
+    state.last_tool = index
+    return index
+
+
+def _nameless() -> UpstreamError:
+    return UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a tool call without a name.")
