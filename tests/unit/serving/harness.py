@@ -108,7 +108,7 @@ def request(*, method=b"POST", path=b"/echo", body=b"", extra=b"", close=True):
         + b" "
         + path
         + b" HTTP/1.1\r\n"
-        + host
+        + b"host: a\r\n"
         + (b"connection: close\r\n" if close else b"")
         + extra
         + b"content-length: %d\r\n\r\n" % len(body)
