@@ -20,6 +20,7 @@ from ostiary.core.http import Header
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.core.stream import StreamEvent
 from ostiary.core.usage import Usage
+from ostiary.gateway.wire.frame import Frame as Frame
 from ostiary.gateway.wire.json import Document
 from ostiary.gateway.wire.place import TextPlace as TextPlace  # part of this contract
 
@@ -83,28 +84,6 @@ class ReplyTap(msgspec.Struct, frozen=True):
     usage: Usage | None
     finish_reason: str
     usage_invalid: bool = False
-
-
-class Frame(msgspec.Struct, frozen=True):
-    """One server-sent event as it came and what it means.
-
-    `raw` is the event's bytes, its blank line included; joining the raws of all frames gives the stream back.
-    `events` is empty where the decoder was asked for none. `content` is true where it carries something produced
-    (text, tool call, thinking, refusal), `produced_bytes` of it in UTF-8; `usage_only` where it exists only to
-    report usage, `terminal` where it ends the stream. `usage` is all that is known so far, where this frame
-    reports some; `finish_reason` the provider's own word, where it gives one; `response_model` likewise.
-    """
-
-    raw: bytes
-    events: tuple[StreamEvent, ...] = ()
-    content: bool = False
-    usage_only: bool = False
-    terminal: bool = False
-    usage: Usage | None = None
-    usage_invalid: bool = False
-    finish_reason: str = ""
-    response_model: str = ""
-    produced_bytes: int = 0
 
 
 class StreamDecoder(Protocol):
