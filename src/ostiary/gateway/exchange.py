@@ -175,6 +175,7 @@ class Exchange:
         self.receipt: Receipt | None = None
         self.recorded = False
         self.step: Step | None = None
+        self.attempts = 0
         self.deadline = 0.0
         self.canonical: ChatCall | EmbeddingsCall | None = None
         self.produced_bytes = 0
@@ -291,7 +292,7 @@ class Exchange:
             messages = peek.messages
         bound = Usage(input_tokens=estimate.input_tokens(peek.prompt_bytes, messages), output_tokens=output)
         pricing = self.index.snapshot.pricing
-        seconds = self.world.clock.now_ns() // 1_000_000_000
+        seconds = self._seconds()
         dearest = 0
         for step in route.steps:
             row = self.index.price(step.provider, step.request_model, seconds)
@@ -312,6 +313,7 @@ class Exchange:
         first_error: OstiaryError | None = None
         for step in route.steps[:ATTEMPTS_MAX]:
             self.step = step
+            self.attempts += 1
             if first_error is not None and step.fallback:
                 self.draft.fallback = first_error.code
             began = self.world.clock.monotonic()
@@ -430,7 +432,7 @@ class Exchange:
                 chat = provider.decode_chat_reply(body)
                 usage, draft.response_model = chat.usage, chat.response_model
                 draft.finish_reason = str(chat.choices[0].finish_reason or "") if chat.choices else ""
-                out = self.client.encode_chat_reply(chat)
+                out = self.client.encode_chat_reply(chat, created=self._seconds())
         elif self.arrival.operation is Operation.EMBEDDINGS:
             vectors = provider.decode_embeddings_reply(body)
             usage, draft.response_model = vectors.usage, vectors.response_model
@@ -459,9 +461,11 @@ class Exchange:
     async def _deliver_stream(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
         """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried."""
         clock, draft, sink = self.world.clock, self.draft, self.sink
-        decoder = provider.stream_decoder()
         include_usage = isinstance(self.peek, ChatPeek) and self.peek.include_usage
-        encoder = None if provider.name is self.client.name else self.client.stream_encoder(include_usage=include_usage)
+        encoder: StreamEncoder | None = None
+        if provider.name is not self.client.name:
+            encoder = self.client.stream_encoder(include_usage=include_usage, created=self._seconds())
+        decoder = provider.stream_decoder(events=encoder is not None)
         screened = screen_stream()
         digest = hmac.new(self.world.digest_key, b"content\x00", "sha256")
         usage: Usage | None = None
@@ -523,7 +527,7 @@ class Exchange:
         draft = self.draft
         headers: list[Header] = [
             (b"x-request-id", draft.request_id.encode("ascii")),
-            (b"x-ostiary-attempts", b"%d" % max(len(draft.attempts), 1)),
+            (b"x-ostiary-attempts", b"%d" % self.attempts),
         ]
         if self.client.name is DialectName.ANTHROPIC:
             headers.append((b"request-id", draft.request_id.encode("ascii")))
@@ -557,7 +561,7 @@ class Exchange:
                 else 0,
             )
         draft.usage, draft.usage_estimated = usage, estimated
-        row = self.index.price(step.provider, step.request_model, self.world.clock.now_ns() // 1_000_000_000)
+        row = self.index.price(step.provider, step.request_model, self._seconds())
         pricing = self.index.snapshot.pricing
         draft.cost = price.ceiling_cost(pricing, usage) if row is None else price.cost(row, usage, estimated=estimated)
 
@@ -649,6 +653,9 @@ class Exchange:
                 world.gap_from_ns = world.clock.now_ns()
             world.gap_calls += 1
             return None
+
+    def _seconds(self) -> int:
+        return self.world.clock.now_ns() // 1_000_000_000
 
     async def _synced(self, receipt: Receipt | None) -> None:
         if receipt is not None and self.world.journal.durability == "disk":
