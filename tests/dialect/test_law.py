@@ -135,7 +135,9 @@ def test_tool_arguments_survive_every_pair_byte_for_byte(provider, client, piece
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-@given(reply=replies, offsets=st.lists(st.integers(0, 10**6), max_size=8), crlf=st.sampled_from([b"\n", b"\r\n", b"\r"]))
+@given(
+    reply=replies, offsets=st.lists(st.integers(0, 10**6), max_size=8), crlf=st.sampled_from([b"\n", b"\r\n", b"\r"])
+)
 @settings(max_examples=200, deadline=None)
 def test_where_a_stream_is_cut_changes_nothing(name, reply, offsets, crlf):
     dialect = DIALECTS[name]
@@ -154,7 +156,11 @@ def test_every_single_offset_gives_the_same_frames(name, line_end):
         "model-1",
         (
             Choice(
-                (ThinkingPart("hm\n", "sig"), TextPart("é😀\u2028\n\ndata: [DONE]\n\n"), ToolUsePart("c1", "f", '{"a": "é"}')),
+                (
+                    ThinkingPart("hm\n", "sig"),
+                    TextPart("é😀\u2028\n\ndata: [DONE]\n\n"),
+                    ToolUsePart("c1", "f", '{"a": "é"}'),
+                ),
                 FinishReason.TOOL_USE,
             ),
         ),
@@ -193,7 +199,7 @@ def test_a_tap_sees_what_a_full_decoder_sees(name, reply):
     decoder = dialect.stream_decoder(events=False)
     tapped = decoder.feed(stream) + decoder.close()
     full = read(dialect, [stream])
-    assert [(f.raw, f.content, f.usage, f.usage_only, f.terminal, f.finish_reason, f.produced_bytes) for f in tapped] == [
-        (f.raw, f.content, f.usage, f.usage_only, f.terminal, f.finish_reason, f.produced_bytes) for f in full
-    ]
+    assert [
+        (f.raw, f.content, f.usage, f.usage_only, f.terminal, f.finish_reason, f.produced_bytes) for f in tapped
+    ] == [(f.raw, f.content, f.usage, f.usage_only, f.terminal, f.finish_reason, f.produced_bytes) for f in full]
     assert all(frame.events == () for frame in tapped)

@@ -39,7 +39,7 @@ _CREDENTIALS: Final = re.compile(
     r"(?i:\bbearer\s+)[^\s\"',;]+"
     r"|\b(?:sk|pk|rk|osk|key|gsk|xai|hf|ghp|gho|glpat|pplx|r8|tgp)[-_][\w*.\-]{4,}"
     r"|\bAIza[\w-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{8,}|\bya29\.[\w.-]+|\beyJ[\w-]{8,}\.[\w.-]+"
-    r"|(?i:\b(?:x-)?(?:api|access|secret|auth)[-_ ]?(?:key|token|secret)\b[\"']?\s*(?:provided|given)?\s*[:=]\s*[\"']?)[^\s\"',;]+"
+    r"|(?i:\b(?:x-)?(?:api|access|secret|auth)[-_ ]?(?:key|token|secret)\b[\"']?\s*(?:provided|given)?\s*[:=]\s*[\"']?(?:bearer\s+)?)[^\s\"',;]+"
     r"|\b(?=[A-Za-z_-]{0,64}\d)(?=[\d_-]{0,64}[A-Za-z])[A-Za-z0-9_-]{32,}"
 )
 
