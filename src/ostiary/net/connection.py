@@ -240,12 +240,23 @@ class Connection(asyncio.Protocol):
         reply.wake()
 
     def eof_received(self) -> bool:
-        """Called by the loop at FIN, and with TLS only after a close_notify: this tells an end from a cut."""
+        """Called by the loop at FIN: an end where the body has no other, else a cut is told when it closes."""
         reply = self._reply
-        if reply is not None and self._body_begun and self._until_eof and not self._complete:
+        if reply is not None and self._body_begun and self._until_eof and self._notified():
             self._keep_alive = False
             self._finish(reply)
         return False
+
+    def _notified(self) -> bool:
+        """Whether the peer said that this is the end. FIN says it; under TLS anyone could have sent the FIN, and only
+        a close_notify says it: then a read gives the end, otherwise the want of more."""
+        session = self._transport.get_extra_info("ssl_object") if self._transport is not None else None
+        if session is None:
+            return True
+        try:
+            return not session.read(1)
+        except ssl.SSLError:
+            return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop once, at the end."""

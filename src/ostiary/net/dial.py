@@ -1,6 +1,7 @@
 """Making a connection: name → address → socket → proxy → TLS → Connection, all within one deadline."""
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -144,7 +145,7 @@ async def _secured(
 
 
 def _reason(error: OSError | None) -> str:
-    """A short text without addresses."""
+    """A short text without addresses: asyncio writes them into `strerror`."""
     if error is None:
         return "no address"
-    return (error.strerror or type(error).__name__).lower()
+    return os.strerror(error.errno).lower() if error.errno else "connection lost"
