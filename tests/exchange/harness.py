@@ -15,8 +15,8 @@ from ostiary.core.principal import Principal
 from ostiary.core.secret import Secret
 from ostiary.gateway.audit import record
 from ostiary.gateway.edge.app import Gateway
-from ostiary.gateway.exchange import World
 from ostiary.gateway.ports import Receipt
+from ostiary.gateway.world import World
 from ostiary.simulator.fake import FakeUpstream
 from ostiary.snapshot import codec
 from ostiary.snapshot.index import Index

@@ -30,10 +30,10 @@ from ostiary.gateway.dialect import Dialect
 from ostiary.gateway.dialect.anthropic import Anthropic
 from ostiary.gateway.dialect.openai import OpenAI
 from ostiary.gateway.edge.app import Gateway
-from ostiary.gateway.exchange import World
 from ostiary.gateway.ports import Clock, Journal
 from ostiary.gateway.route.plan import Strategy
 from ostiary.gateway.route.strategies.weighted import weighted
+from ostiary.gateway.world import World
 from ostiary.net.client import HttpUpstream
 from ostiary.serving.server import Server
 from ostiary.serving.tls import Certificate

@@ -13,7 +13,6 @@ What this file guarantees, each proven in tests/exchange:
 """
 
 import asyncio
-import hmac
 from collections.abc import Mapping
 from typing import Final
 
@@ -21,9 +20,9 @@ import msgspec
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall, Operation
 from ostiary.core.decision import Deny
-from ostiary.core.error import CallerError, Code, GatewayError, OperatorError, OstiaryError, UpstreamError
+from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
 from ostiary.core.event import Attempt, Gap, Kind, Outcome
-from ostiary.core.http import Header
+from ostiary.core.http import JSON_TYPE, Header
 from ostiary.core.label import Sensitivity
 from ostiary.core.limit import (
     ATTEMPTS_MAX,
@@ -37,30 +36,23 @@ from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.recall import recall
-from ostiary.gateway.dialect import ChatPeek, Dialect, EmbeddingsPeek, Encoded, Frame, StreamEncoder
+from ostiary.gateway.dialect import ChatPeek, Dialect, EmbeddingsPeek, Encoded, StreamEncoder
 from ostiary.gateway.guard.screen import screen_request, screen_stream
 from ostiary.gateway.meter import estimate, price
-from ostiary.gateway.meter.hold import Hold, Holds
+from ostiary.gateway.meter.hold import Hold
 from ostiary.gateway.policy.access import Ask, decide
 from ostiary.gateway.ports import (
-    Clock,
-    Ids,
-    Journal,
-    Observer,
     PhaseTimeouts,
-    Random,
     Receipt,
-    Secrets,
     Sink,
-    Upstream,
     UpstreamReply,
     UpstreamRequest,
 )
-from ostiary.gateway.provider.auth.header import credential_headers
-from ostiary.gateway.route.plan import Plan, Step, Strategy, plan
+from ostiary.gateway.relay import KEEPALIVE, Relay
+from ostiary.gateway.route.plan import Plan, Step, plan
 from ostiary.gateway.wire import json
-from ostiary.snapshot.index import Index
-from ostiary.snapshot.tables import ModelRow, ProviderRow
+from ostiary.gateway.world import World
+from ostiary.snapshot.tables import ModelRow
 
 _TRY_NEXT: Final = frozenset(
     {
@@ -79,73 +71,12 @@ _TRY_NEXT: Final = frozenset(
 """Failures after which another target may do better. A refusal of the request itself is not among them."""
 
 _HOLD_OUTPUT_TOKENS: Final = 4_096
-_JSON: Final[Header] = (b"content-type", b"application/json")
 _EVENT_STREAM: Final[tuple[Header, ...]] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 )
 _FORWARDED: Final = (b"anthropic-version", b"anthropic-beta")
-_KEEPALIVE: Final = b": keep-alive\n\n"
-
-
-class World:
-    """Everything a call needs of its surroundings, handed over by `bootstrap`. `index` is replaced whole when a new
-    snapshot arrives; a call holds the one it began with."""
-
-    def __init__(
-        self,
-        *,
-        index: Index,
-        upstream: Upstream,
-        journal: Journal,
-        secrets: Secrets,
-        observer: Observer,
-        clock: Clock,
-        ids: Ids,
-        random: Random,
-        dialects: Mapping[DialectName, Dialect],
-        strategies: dict[str, Strategy],
-        digest_key: bytes,
-        digest_key_id: str = "",
-    ) -> None:
-        self.index = index
-        self.upstream = upstream
-        self.journal = journal
-        self.secrets = secrets
-        self.observer = observer
-        self.clock = clock
-        self.ids = ids
-        self.random = random
-        self.dialects = dialects
-        self.strategies = strategies
-        self.digest_key = digest_key
-        self.digest_key_id = digest_key_id
-        self.holds = Holds()
-        self.open_streams = 0
-        self.open_calls = 0
-        self.gap_from_ns = 0
-        self.gap_calls = 0
-        self._credentials: dict[ProviderRow, tuple[Header, ...]] = {}
-
-    def swap(self, index: Index) -> None:
-        """Take a new snapshot, and the credentials it refers to."""
-        self.index = index
-        self._credentials = {}
-
-    def provider_headers(self, provider: ProviderRow) -> tuple[Header, ...]:
-        """What is sent to a provider with every request. Raises UpstreamError upstream.credential."""
-        found = self._credentials.get(provider)
-        if found is None:
-            ref = provider.auth.secret
-            try:
-                credential = credential_headers(provider.auth.scheme, None if ref is None else self.secrets.get(ref))
-            except OperatorError as error:
-                raise UpstreamError(Code.UPSTREAM_CREDENTIAL, f"Provider {provider.name}: {error.message}.") from error
-            extra = tuple((name.lower().encode(), value.encode()) for name, value in provider.headers)
-            found = (_JSON, (b"user-agent", b"ostiary"), *extra, *credential)
-            self._credentials[provider] = found
-        return found
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -447,7 +378,7 @@ class Exchange:
         self._note_attempt(step, began, None)
         draft.answer_digest = record.content_digest(self.world.digest_key, out)
         await self._succeed()
-        self.sink.answer(200, (_JSON, *self._headers()), out)
+        self.sink.answer(200, (JSON_TYPE, *self._headers()), out)
 
     async def _deliver_estimate(self) -> None:
         """A token count where the provider has no endpoint for it: our own, marked as estimated."""
@@ -456,72 +387,64 @@ class Exchange:
         out = self.client.encode_token_count(estimate.input_tokens(peek.prompt_bytes, peek.messages))
         self.draft.usage_estimated = True
         await self._succeed()
-        self.sink.answer(200, (_JSON, *self._headers(), (b"x-ostiary-estimated", b"true")), out)
+        self.sink.answer(200, (JSON_TYPE, *self._headers(), (b"x-ostiary-estimated", b"true")), out)
 
     async def _deliver_stream(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
         """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried."""
         clock, draft, sink = self.world.clock, self.draft, self.sink
-        include_usage = isinstance(self.peek, ChatPeek) and self.peek.include_usage
-        encoder: StreamEncoder | None = None
-        if provider.name is not self.client.name:
-            encoder = self.client.stream_encoder(include_usage=include_usage, created=self._seconds())
-        decoder = provider.stream_decoder(events=encoder is not None)
-        screened = screen_stream()
-        digest = hmac.new(self.world.digest_key, b"content\x00", "sha256")
-        usage: Usage | None = None
+        relay = self._relay(provider)
         waiting: list[bytes] = []
         commit_at = draft.first_byte_at + COMMIT_AFTER_SECONDS
         self.world.open_streams += 1
         try:
             while True:
-                data = await reply.chunk()
-                frames = decoder.feed(data) if data else decoder.close()
-                content = terminal = False
-                out: list[bytes] = []
-                for frame in screened.push(frames):
-                    usage = self._observe(frame, usage)
-                    content |= frame.content
-                    terminal |= frame.terminal
-                    if not frame.usage_only or include_usage or encoder is not None:
-                        out.append(_rendered(frame, encoder))
-                ended = terminal or not data
-                piece = b"".join(out)
+                piece = relay.feed(await reply.chunk())
+                data = piece.data
                 if not sink.begun:
-                    waiting.append(piece)
-                    if not (content or ended or clock.monotonic() >= commit_at):
+                    waiting.append(data)
+                    if not (piece.content or piece.ended or clock.monotonic() >= commit_at):
                         continue
-                    piece = b"".join(waiting)
+                    data = b"".join(waiting)
                     draft.first_content_at = clock.monotonic()
-                digest.update(piece)
-                if ended:
-                    self._meter(step, usage)
+                if piece.ended:
+                    self._learn(relay)
+                    self._meter(step, relay.usage)
                     self._note_attempt(step, began, None)
-                    draft.answer_digest = digest.hexdigest()
                     await self._succeed()
                 if not sink.begun:
-                    sink.begin(200, (*_EVENT_STREAM, *self._headers()), keepalive=_KEEPALIVE)
-                await sink.write(piece)
-                if ended:
+                    self.draft.response_model = relay.response_model
+                    sink.begin(200, (*_EVENT_STREAM, *self._headers()), keepalive=KEEPALIVE)
+                await sink.write(data)
+                if piece.ended:
                     sink.end()
                     return
         except BaseException as error:
             # What was produced is charged for. A target that failed before producing anything is not.
-            if usage is not None or self.produced_bytes or isinstance(error, asyncio.CancelledError):
-                self._meter(step, usage)
-            draft.answer_digest = digest.hexdigest()
+            self._learn(relay)
+            if relay.usage is not None or relay.produced_bytes or isinstance(error, asyncio.CancelledError):
+                self._meter(step, relay.usage)
             raise
         finally:
             self.world.open_streams -= 1
 
-    def _observe(self, frame: Frame, usage: Usage | None) -> Usage | None:
-        """Read what metering needs off a frame that passes."""
-        if frame.content:
-            self.produced_bytes += frame.produced_bytes
-        if frame.response_model:
-            self.draft.response_model = frame.response_model
-        if frame.finish_reason:
-            self.draft.finish_reason = frame.finish_reason
-        return frame.usage or usage
+    def _relay(self, provider: Dialect) -> Relay:
+        include_usage = isinstance(self.peek, ChatPeek) and self.peek.include_usage
+        encoder: StreamEncoder | None = None
+        if provider.name is not self.client.name:
+            encoder = self.client.stream_encoder(include_usage=include_usage, created=self._seconds())
+        return Relay(
+            provider.stream_decoder(events=encoder is not None),
+            encoder,
+            screen_stream(),
+            include_usage=include_usage,
+            digest_key=self.world.digest_key,
+        )
+
+    def _learn(self, relay: Relay) -> None:
+        draft = self.draft
+        draft.response_model, draft.finish_reason = relay.response_model, relay.finish_reason
+        draft.answer_digest = relay.digest()
+        self.produced_bytes = relay.produced_bytes
 
     def _headers(self) -> tuple[Header, ...]:
         draft = self.draft
@@ -660,12 +583,6 @@ class Exchange:
     async def _synced(self, receipt: Receipt | None) -> None:
         if receipt is not None and self.world.journal.durability == "disk":
             await self.world.journal.synced(receipt)
-
-
-def _rendered(frame: Frame, encoder: StreamEncoder | None) -> bytes:
-    if encoder is None:
-        return frame.raw
-    return b"".join([encoder.encode(event) for event in frame.events])
 
 
 def _visible(text: str) -> bytes:

@@ -10,28 +10,26 @@ import msgspec
 
 from ostiary.core.event import Closed, Kind
 from ostiary.core.http import Header, Origin
+from ostiary.core.port import Clock, Ids, Random
 from ostiary.core.principal import Principal
 from ostiary.core.secret import Secret
 from ostiary.snapshot.tables import SecretRef, TlsRow
 
-
-class Clock(Protocol):
-    """Time. `monotonic` seconds never go back; `now_ns` is wall-clock nanoseconds since 1970 and may jump."""
-
-    def monotonic(self) -> float: ...
-    def now_ns(self) -> int: ...
-
-
-class Ids(Protocol):
-    """Fresh identifiers: UUIDv7 in its usual text form."""
-
-    def new(self) -> str: ...
-
-
-class Random(Protocol):
-    """Uniform in [0, 1). Not for secrets."""
-
-    def random(self) -> float: ...
+__all__ = [
+    "Clock",
+    "Ids",
+    "Journal",
+    "KeyRing",
+    "Observer",
+    "PhaseTimeouts",
+    "Random",
+    "Receipt",
+    "Secrets",
+    "Sink",
+    "Upstream",
+    "UpstreamReply",
+    "UpstreamRequest",
+]
 
 
 class PhaseTimeouts(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import httptools
 
@@ -36,9 +36,7 @@ from ostiary.core.limit import (
     WRITE_BUFFER_BYTES_MAX,
     WRITE_STALL_SECONDS_MAX,
 )
-
-if TYPE_CHECKING:
-    from ostiary.serving.server import Server
+from ostiary.serving import Host
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _SINGLE: Final = frozenset(
@@ -126,7 +124,7 @@ class Connection(asyncio.Protocol):
         "gone",
     )
 
-    def __init__(self, server: "Server") -> None:
+    def __init__(self, server: Host) -> None:
         self._server = server
         self._loop = server.loop
         self._transport: asyncio.Transport | None = None

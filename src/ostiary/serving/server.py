@@ -6,7 +6,7 @@ import ssl
 
 from ostiary.core.limit import CONNECTIONS_MAX
 from ostiary.gateway.ports import Clock
-from ostiary.serving import Application
+from ostiary.serving import Application, Peer
 from ostiary.serving.connection import Connection, date_line
 
 
@@ -27,7 +27,7 @@ class Server:
         self.stalled = 0
         self.date_line = b""
         self._clock = clock
-        self._connections: set[Connection] = set()
+        self._connections: set[Peer] = set()
         self._servers: list[asyncio.Server] = []
         self._date_timer: asyncio.TimerHandle | None = None
         self._quiet: asyncio.Future[None] | None = None
@@ -55,14 +55,14 @@ class Server:
         """How many connections are open."""
         return len(self._connections)
 
-    def opened(self, connection: Connection) -> bool:
+    def opened(self, connection: Peer) -> bool:
         """Count a new connection; False where it is one too many."""
         if len(self._connections) >= CONNECTIONS_MAX:
             return False
         self._connections.add(connection)
         return True
 
-    def closed(self, connection: Connection) -> None:
+    def closed(self, connection: Peer) -> None:
         """Forget a connection."""
         self._connections.discard(connection)
         if not self._connections and self._quiet is not None and not self._quiet.done():

@@ -16,10 +16,11 @@ from ostiary.core.principal import Principal
 from ostiary.gateway.admit.bounds import Options, options
 from ostiary.gateway.dialect import ListedModel
 from ostiary.gateway.edge.route import Endpoint, Route, dialect_of, find, methods
-from ostiary.gateway.exchange import Arrival, Exchange, World
+from ostiary.gateway.exchange import Arrival, Exchange
 from ostiary.gateway.identity.credential import resolve
 from ostiary.gateway.policy.access import may_use
 from ostiary.gateway.ports import KeyRing, Sink
+from ostiary.gateway.world import World
 
 _JSON: Final[Header] = (b"content-type", b"application/json")
 _TEXT: Final[Header] = (b"content-type", b"text/plain; charset=utf-8")

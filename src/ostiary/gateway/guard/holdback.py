@@ -5,18 +5,28 @@ it came, byte for byte. A guard that needs to see a text whole before it goes on
 touched by a finding is then the only one encoded anew.
 """
 
-from ostiary.gateway.dialect import Frame
+from typing import Generic, Protocol, TypeVar
 
 
-class Holdback:
+class Framed(Protocol):
+    """What the queue needs of a frame: the bytes it came in."""
+
+    @property
+    def raw(self) -> bytes: ...
+
+
+F = TypeVar("F", bound=Framed)
+
+
+class Holdback(Generic[F]):
     """Frames in, cleared frames out, in order."""
 
     def __init__(self, window_bytes: int = 0) -> None:
         self._window = window_bytes
-        self._held: list[Frame] = []
+        self._held: list[F] = []
         self._bytes = 0
 
-    def push(self, frames: list[Frame]) -> list[Frame]:
+    def push(self, frames: list[F]) -> list[F]:
         """Add frames; gives those that may leave."""
         if self._window == 0:
             return frames
@@ -29,7 +39,7 @@ class Holdback:
         leaving, self._held = self._held[:cleared], self._held[cleared:]
         return leaving
 
-    def flush(self) -> list[Frame]:
+    def flush(self) -> list[F]:
         """All that is left, at the end of the stream."""
         leaving, self._held, self._bytes = self._held, [], 0
         return leaving

@@ -5,7 +5,7 @@ sensitivity label, after which policy decides again.
 """
 
 from ostiary.core.label import Sensitivity
-from ostiary.gateway.guard.holdback import Holdback
+from ostiary.gateway.guard.holdback import F, Holdback
 
 
 def screen_request(label: Sensitivity) -> Sensitivity:
@@ -13,6 +13,6 @@ def screen_request(label: Sensitivity) -> Sensitivity:
     return label
 
 
-def screen_stream() -> Holdback:
+def screen_stream() -> Holdback[F]:
     """The queue a stream's frames pass through."""
     return Holdback(window_bytes=0)

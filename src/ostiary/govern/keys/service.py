@@ -6,9 +6,9 @@ from typing import Final
 from ostiary.core.credential import mint, stored_digest
 from ostiary.core.error import CallerError, Code
 from ostiary.core.limit import KEY_OVERLAP_SECONDS_MAX
+from ostiary.core.port import Clock, Ids
 from ostiary.core.principal import Deployment, EnvironmentName, KeyId, TeamId, TenantId
 from ostiary.core.secret import Secret
-from ostiary.gateway.ports import Clock, Ids
 from ostiary.govern.actor import Actor, Permission
 from ostiary.govern.change import Change
 from ostiary.govern.keys.model import Key, KeySecret, Minted

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from ostiary.core.error import CallerError, Code
 from ostiary.core.limit import MAX_TOKENS_MAX, TOOL_DEPTH_MAX
+from ostiary.core.port import Clock, Ids
 from ostiary.core.principal import EnvironmentName, TeamId, TenantId
-from ostiary.gateway.ports import Clock, Ids
 from ostiary.govern.actor import Actor, Permission
 from ostiary.govern.change import Change
 from ostiary.govern.name import check_name

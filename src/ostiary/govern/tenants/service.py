@@ -1,8 +1,8 @@
 """Creating, listing and disabling tenants."""
 
 from ostiary.core.error import CallerError, Code
+from ostiary.core.port import Clock, Ids
 from ostiary.core.principal import TenantId
-from ostiary.gateway.ports import Clock, Ids
 from ostiary.govern.actor import Actor, Permission
 from ostiary.govern.change import Change
 from ostiary.govern.name import check_name
