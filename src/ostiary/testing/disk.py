@@ -92,7 +92,9 @@ class FaultDisk:
         self._call("make_dir", path, lambda: self._disk.make_dir(path))
 
     def lock(self, path: Path) -> int:
-        return self._disk.lock(path)
+        fd = self._disk.lock(path)
+        self._paths[fd] = path
+        return fd
 
     def open(self, path: Path, *, fresh: bool) -> int:
         def act() -> int:

@@ -1,7 +1,8 @@
 """Where things stand in an origin's directory, and the mark of what is known to be on the device.
 
 The mark (`synced`) is rewritten in place after each sync and is itself synced only when a journal is opened: it
-may be older than the truth after a power failure, never newer. It is 82 bytes in one sector, with its own CRC.
+may be older than the truth after a power failure, never newer. It is written to two slots in turn, each in a sector
+of its own with its own CRC, so that a write cut short leaves the mark before it.
 """
 
 import itertools
@@ -20,6 +21,8 @@ MARK_NAME: Final = "synced"
 LOCK_NAME: Final = "lock"
 NEXT_NAME: Final = "next.tmp"
 SET_ASIDE_NAME: Final = "set-aside"
+MARK_SLOTS: Final = 2
+MARK_SLOT_BYTES: Final = 512
 
 _MARK: Final = Layout(">8sQQQQ32s")
 _MARK_CRC: Final = Layout(">I")
@@ -56,13 +59,13 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def encode_mark(mark: Mark) -> bytes:
-    """The bytes of the `synced` file."""
+    """The bytes of one slot of the `synced` file."""
     body = _MARK.pack(_MAGIC, mark.epoch, mark.segment, mark.offset, mark.sequence, mark.link)
     return body + _MARK_CRC.pack(google_crc32c.value(body))
 
 
 def decode_mark(data: bytes) -> Mark | None:
-    """The mark in `data`, or None where it holds none."""
+    """The mark in a slot, or None where it holds none."""
     if len(data) < _MARK.size + _MARK_CRC.size:
         return None
     body = data[: _MARK.size]
@@ -76,21 +79,39 @@ def decode_mark(data: bytes) -> Mark | None:
 def load_mark(directory: Path) -> Mark | None:
     """How far `directory` is known to be on the device; None before the first open is complete.
 
-    A writer may be rewriting the mark at this moment, so a reading that does not check is repeated. Raises
-    OperatorError journal.corrupt where the file is there and stays unreadable.
+    Raises OperatorError journal.corrupt where the file holds something and no mark.
     """
-    path = directory / MARK_NAME
+    data = _read_mark(directory)
+    marks = [mark for slot in range(MARK_SLOTS) if (mark := decode_mark(_slot(data, slot))) is not None]
+    if marks:
+        return max(marks, key=lambda mark: (mark.epoch, mark.segment, mark.offset))
+    if data.strip(b"\x00"):
+        path = directory / MARK_NAME
+        raise OperatorError(Code.JOURNAL_CORRUPT, f"{path} is damaged: the end of the journal cannot be known.")
+    return None
+
+
+def mark_is_whole(directory: Path) -> bool:
+    """Whether every slot of the mark checks and nothing else stands in the file. A writer may be at it at this
+    moment, so a reading that does not check is repeated."""
     for _ in range(100):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        if not data.strip(b"\x00"):
-            return None
-        mark = decode_mark(data)
-        if mark is not None:
-            return mark
-    raise OperatorError(Code.JOURNAL_CORRUPT, f"{path} is damaged: the end of the journal cannot be known.")
+        data = _read_mark(directory)
+        marks = [decode_mark(_slot(data, slot)) for slot in range(MARK_SLOTS)]
+        image = b"".join((b"" if mark is None else encode_mark(mark)).ljust(MARK_SLOT_BYTES, b"\x00") for mark in marks)
+        if all(marks) and image.rstrip(b"\x00") == data.rstrip(b"\x00"):
+            return True
+    return False
+
+
+def _read_mark(directory: Path) -> bytes:
+    try:
+        return (directory / MARK_NAME).read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _slot(data: bytes, slot: int) -> bytes:
+    return data[slot * MARK_SLOT_BYTES : (slot + 1) * MARK_SLOT_BYTES]
 
 
 def segment_path(directory: Path, number: int) -> Path:

@@ -20,7 +20,17 @@ from ostiary.core.error import OperatorError
 from ostiary.core.event import Kind
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.frame import FIRST_LINK, End, Frame, Walk
-from ostiary.store.journal.layout import Mark, Position, load_mark, origins, segment_numbers, segment_path, set_aside
+from ostiary.store.journal.layout import (
+    MARK_NAME,
+    Mark,
+    Position,
+    load_mark,
+    mark_is_whole,
+    origins,
+    segment_numbers,
+    segment_path,
+    set_aside,
+)
 from ostiary.store.journal.reader import header
 from ostiary.store.journal.retention import kept_from
 
@@ -95,6 +105,8 @@ class _Verification:
         numbers: list[int] = []
         try:
             self._mark = load_mark(self._directory)
+            if self._mark is not None and not mark_is_whole(self._directory):
+                self._problem(self._directory / MARK_NAME, 0, "the mark of the journal's end is damaged")
             numbers = segment_numbers(self._directory)
         except OperatorError as error:
             self._problem(self._directory, 0, error.message)

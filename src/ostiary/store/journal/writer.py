@@ -39,7 +39,15 @@ from ostiary.core.limit import (
 from ostiary.gateway.audit import frame, record
 from ostiary.gateway.ports import Clock, Receipt
 from ostiary.store.journal.disk import Disk
-from ostiary.store.journal.layout import MARK_NAME, NEXT_NAME, Mark, encode_mark, segment_path
+from ostiary.store.journal.layout import (
+    MARK_NAME,
+    MARK_SLOT_BYTES,
+    MARK_SLOTS,
+    NEXT_NAME,
+    Mark,
+    encode_mark,
+    segment_path,
+)
 
 _CLOSING: Final = frozenset((Kind.CLOSED, Kind.DENIED))
 _RETRY_SECONDS: Final = 1.0
@@ -111,12 +119,15 @@ class Writer:
         self._offset, self._sequence, self._link = end.offset, end.sequence, end.link
         self._synced = end
         self._mark_due = True
+        self._mark_slot = 0
         try:
             path = self._directory / MARK_NAME
             self._mark_fd = disk.open(path, fresh=not path.exists())
-            self._write_mark()
+            for _ in range(MARK_SLOTS):
+                self._write_mark()
             disk.fdatasync(self._mark_fd)
             disk.sync_dir(self._directory)
+            self._check_mark_written()
         except OSError:
             self._close(self._segment.fd)
             raise
@@ -228,7 +239,7 @@ class Writer:
 
     def work(self) -> float | None:
         """Do what is due. Seconds after which to try again what failed, or None where nothing did."""
-        done = self.sync() if not self._failed else self.repair()
+        done = (not self._failed and self.sync()) or self.repair()
         done = self.prepare() and done
         return None if done else _RETRY_SECONDS
 
@@ -411,8 +422,13 @@ class Writer:
         """A mark that cannot be written holds readers back and is tried again; no record is at risk."""
         data = encode_mark(self._synced)
         with contextlib.suppress(OSError):
-            if self._disk.pwrite(self._mark_fd, data, 0) == len(data):
+            if self._disk.pwrite(self._mark_fd, data, self._mark_slot * MARK_SLOT_BYTES) == len(data):
+                self._mark_slot = (self._mark_slot + 1) % MARK_SLOTS
                 self._mark_due = False
+
+    def _check_mark_written(self) -> None:
+        if self._mark_due:
+            raise OSError(errno.EIO, "the mark could not be written")
 
     def _append_deferred(self) -> None:
         while self._deferred:
