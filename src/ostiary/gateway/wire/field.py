@@ -4,10 +4,7 @@ A `Fields` remembers what was read; `rest` hands over what nobody knows, so that
 """
 
 import math
-from collections.abc import Sequence
 from typing import NoReturn
-
-import msgspec
 
 from ostiary.core.error import CallerError, Code
 from ostiary.core.limit import (
@@ -158,13 +155,3 @@ def tool_count(document: Document, tools: object, path: str = "tools") -> int:
             if len(bytes(raw)) > TOOL_SCHEMA_BYTES_MAX:
                 beyond(f"{path}[{index}]", TOOL_SCHEMA_BYTES_MAX, "bytes")
     return len(tools)
-
-
-def text_or_none(value: object) -> str | None:
-    """`value` if it is a string."""
-    return value if type(value) is str else None
-
-
-def raw_array(raw: "msgspec.Raw | bytes | None") -> Sequence[msgspec.Raw]:
-    """The items of an array of a checked document; nothing where it is absent."""
-    return () if raw is None else raw_items(raw)

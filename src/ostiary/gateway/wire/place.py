@@ -68,14 +68,14 @@ def _walk(value: object, structure: Structure, path: Path, role: Role, *, free: 
         for index, item in enumerate(value):
             yield from _walk(item, structure, (*path, index), role, free=free)
     elif type(value) is dict:
-        said = value.get("role")
+        said, kind = value.get("role"), value.get("type")
         if not free and type(said) is str:
             role = _ROLES.get(said, role)
         for key, item in value.items():
             # The name of a structural member says what its string is; an object under it is read all the same.
             if not free and type(item) is str and (key in structure.structural or _inline(key, item)):
                 continue
-            if not free and key == "data" and value.get("type") in structure.opaque:
+            if not free and key == "data" and type(kind) is str and kind in structure.opaque:
                 continue
             speaker = structure.speakers.get(key, role) if not path else role
             yield from _walk(item, structure, (*path, key), speaker, free=free or key in structure.free)

@@ -41,7 +41,6 @@ from ostiary.gateway.wire.field import (
     beyond,
     invalid,
     model_name,
-    raw_array,
     stop_sequences,
     token_bound,
     tool_count,
@@ -117,9 +116,11 @@ def _tools(
     document: Document, fields: Fields, raws: dict[str, msgspec.Raw], extensions: dict[str, bytes]
 ) -> tuple[Tool, ...]:
     items = fields.items("tools")
+    if not items:
+        return ()
     tool_count(document, items)
     tools: list[Tool] = []
-    for index, (item, raw) in enumerate(zip(items or (), raw_array(raws.get("tools")), strict=False)):
+    for index, (item, raw) in enumerate(zip(items, raw_items(raws["tools"]), strict=True)):
         tool = Fields(item, f"tools[{index}]")
         kind = tool.maybe_text("type")
         if kind is not None and kind != "custom":

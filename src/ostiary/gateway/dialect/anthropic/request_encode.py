@@ -93,7 +93,8 @@ def _prompt(call: ChatCall, model: str, leave: Leave) -> dict[str, object]:
     if call.tools:
         body["tools"] = [_tool(tool) for tool in call.tools]
     choice: dict[str, object] | None = None
-    if call.tool_choice is not None:
+    # Without tools, to choose freely and to choose none is to say nothing.
+    if call.tool_choice is not None and (call.tools or call.tool_choice.mode not in (ToolMode.AUTO, ToolMode.NONE)):
         choice = {"type": _MODES[call.tool_choice.mode]}
         if call.tool_choice.mode is ToolMode.NAMED:
             choice["name"] = call.tool_choice.name

@@ -43,12 +43,11 @@ from ostiary.gateway.wire.field import (
     beyond,
     invalid,
     model_name,
-    raw_array,
     stop_sequences,
     tool_count,
     unsupported,
 )
-from ostiary.gateway.wire.json import Document, raw_members
+from ostiary.gateway.wire.json import Document, raw_items, raw_members
 
 NAMES: Final = {
     "choices": "n",
@@ -157,9 +156,11 @@ def _tools(
     document: Document, fields: Fields, raws: dict[str, msgspec.Raw], extensions: dict[str, bytes]
 ) -> tuple[Tool, ...]:
     items = fields.items("tools")
+    if not items:
+        return ()
     tool_count(document, items)
     tools: list[Tool] = []
-    for index, (item, raw) in enumerate(zip(items or (), raw_array(raws.get("tools")), strict=False)):
+    for index, (item, raw) in enumerate(zip(items, raw_items(raws["tools"]), strict=True)):
         tool = Fields(item, f"tools[{index}]")
         kind = tool.text("type")
         if kind != "function":

@@ -83,7 +83,8 @@ def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: boo
         body["logprobs"] = True
     if call.tools:
         body["tools"] = [_tool(tool, index, leave) for index, tool in enumerate(call.tools)]
-    if call.tool_choice is not None:
+    # Without tools, to choose freely and to choose none is to say nothing.
+    if call.tool_choice is not None and (call.tools or call.tool_choice.mode not in (ToolMode.AUTO, ToolMode.NONE)):
         body["tool_choice"] = _tool_choice(call.tool_choice)
     if call.response_format is not None:
         body["response_format"] = _response_format(call.response_format)
