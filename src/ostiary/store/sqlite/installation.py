@@ -14,6 +14,12 @@ class SqliteInstallation:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def recall(self, name: str) -> str | None:
+        """The value of this fact, or None where none is known."""
+        with self._database.read() as tx:
+            row = tx.row(_GET, (name,))
+        return None if row is None else str(row[0])
+
     def remember(self, name: str, value: str) -> str:
         """The value of this fact: the one given where none was known yet, else the one known."""
         with self._database.write() as tx:
