@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ostiary.core import limit
-from ostiary.core.error import CallerError, Code
+from ostiary.core.error import CallerError, Code, UpstreamError
 from ostiary.core.fold import fold
 from ostiary.core.message import Role, ToolUsePart
 from ostiary.gateway.dialect.anthropic import Anthropic
@@ -346,3 +346,14 @@ def test_embeddings_pass_and_translate():
     for call in (A.peek_embeddings, A.decode_embeddings):
         assert refused(call, tree)[0] is Code.MODEL_UNSUITABLE
     assert A.decode_token_count(b'{"input_tokens":7}') == 7
+
+
+def test_a_chunk_of_another_form_passes_unread_but_is_not_translated():
+    chunk = b'data: {"choices":[{"index":0,"delta":{"content":[{"type":"text","text":"hi"}]}}],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    frame = O.stream_decoder(events=False).feed(chunk)[0]
+    assert (frame.raw, frame.content, frame.usage.output_tokens) == (chunk, True, 2)
+    with pytest.raises(UpstreamError) as caught:
+        O.stream_decoder().feed(chunk)
+    assert caught.value.code is Code.UPSTREAM_PROTOCOL
+    with pytest.raises(UpstreamError):
+        O.stream_decoder(events=False).feed(b'data: {"delta":1,"model":7}\n\n')

@@ -2,6 +2,7 @@
 
 Taken as they come from one server or another: the role or a tool's name repeated in every delta, usage in a chunk
 of its own, in the last one, in every one or nowhere, empty choices, tool calls without id or index, empty data.
+A chunk whose members have other types than OpenAI's is passed on unread where nothing has to be translated.
 The stream is complete only with `[DONE]`: a server that stops before it may have lost something.
 
 A choice's parts have fixed places (thinking, text, refusal, then tool calls by their index), so that the whole is
@@ -39,7 +40,7 @@ from ostiary.gateway.dialect.openai.reply import (
     decode_usage,
     tool_call_id,
 )
-from ostiary.gateway.wire.json import decode_as
+from ostiary.gateway.wire.json import decode_as, parse_answer
 from ostiary.gateway.wire.sse import SseEvent, SseParser
 
 _THINKING: Final = 0
@@ -135,7 +136,12 @@ class StreamDecoder:
         if data[:1] == b"[" and data.strip() == b"[DONE]":
             self._done = True
             return Frame(block.raw, self._finish() if self._wants_events else (), terminal=True)
-        chunk = _decode(data)
+        try:
+            chunk = _decode(data)
+        except UpstreamError:
+            if self._wants_events:
+                raise
+            return _passed(block.raw, data)
         if bytes(chunk.error) != _NULL:
             raise embedded_error({"error": msgspec.json.decode(chunk.error)})
         if chunk.object == "error" or block.event == "error":
@@ -271,6 +277,19 @@ def _decode(data: bytes) -> WireChunk:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         readable = data.decode("utf-8", "replace").encode()
         return decode_as(_DECODER, readable, UpstreamError, Code.UPSTREAM_PROTOCOL)
+
+
+def _passed(raw: bytes, data: bytes) -> Frame:
+    """A chunk of a form not known here, in a stream that only passes through: all of it counts as content.
+
+    Compatible servers extend the form (content in parts, reasoning as an object); a client of the same dialect that
+    chose such a server understands it. What is no JSON object with choices is still no chunk.
+    """
+    tree = parse_answer(data).tree
+    if type(tree.get("choices")) is not list or tree.get("error"):
+        raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a chunk of an unexpected form.")
+    usage, lie = decode_usage(tree.get("usage"))
+    return Frame(raw, content=True, usage=usage, usage_invalid=lie, produced_bytes=len(data))
 
 
 def _other_bytes(delta: WireMessage) -> int:
