@@ -260,6 +260,11 @@ class Loaded(msgspec.Struct, frozen=True):
         return _error(self.file, self.lines, path, reason)
 
 
+DEFAULT_TENANT: Final = "default"
+DEFAULT_TEAM: Final = "default"
+_DEFAULT_TENANT: Final = TenantSettings(name=DEFAULT_TENANT, teams=[TeamSettings(name=DEFAULT_TEAM, models=["*"])])
+"""Who there is without a file: one team that may use whatever was found."""
+
 _LATER: Final = {
     "limits": "rate limits",
     "budget": "budgets",
@@ -278,7 +283,7 @@ def load(file: Path | None) -> Loaded:
     Raises OperatorError config.invalid with file, line, reason and the nearest known name.
     """
     if file is None:
-        return Loaded(Settings(), None, {}, Path.cwd())
+        return Loaded(Settings(tenants=[_DEFAULT_TENANT]), None, {}, Path.cwd())
     try:
         data = file.read_bytes()
     except OSError as error:

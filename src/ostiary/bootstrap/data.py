@@ -6,10 +6,10 @@ It imports nothing of the control plane, reads what was published, and keeps the
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 
 from ostiary.bootstrap.job import DataJob
+from ostiary.bootstrap.ready import tell_ready
 from ostiary.bootstrap.system import SystemClock, SystemRandom, UuidIds
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, GatewayError, OperatorError
@@ -37,6 +38,7 @@ from ostiary.gateway.world import World
 from ostiary.net.client import HttpUpstream
 from ostiary.serving.server import Server
 from ostiary.serving.tls import Certificate
+from ostiary.snapshot.keys import KeyTable
 from ostiary.store.journal.disk import OsDisk
 from ostiary.store.journal.opening import open_journal
 from ostiary.store.published.keyring import PublishedKeys
@@ -47,6 +49,7 @@ from ostiary.telemetry.metrics import Metrics
 
 _MINUTE_NS: Final = 60_000_000_000
 _TLS_POLL_TICKS: Final = 10
+_FIRST_KEYS_TRIES: Final = 50
 _log = structlog.get_logger()
 
 
@@ -112,9 +115,7 @@ class Worker:
         self.secrets = LoadedSecrets()
         self._say_missing(self.secrets.load(index))
         self.keys = PublishedKeys((data_dir / "pepper.key").read_bytes(), self.clock)
-        table = self.reader.read_keys()
-        if table is not None:
-            self.keys.swap(table)
+        self.keys.swap(self._first_keys())
         self.upstream = HttpUpstream(self.clock, report=lambda text: _log.error("tls_files", reason=text))
         self.world = World(
             index=index,
@@ -136,6 +137,15 @@ class Worker:
         self.server: Server | None = None
         self._stop = asyncio.Event()
         self._notice_seconds = job.drain_notice_seconds
+
+    def _first_keys(self) -> KeyTable:
+        """The published keys. The publisher may be replacing them just now: then a moment later."""
+        for _ in range(_FIRST_KEYS_TRIES):
+            table = self.reader.read_keys()
+            if table is not None:
+                return table
+            time.sleep(SNAPSHOT_POLL_SECONDS)  # before the loop serves anyone
+        raise OperatorError(Code.CONFIG_INVALID, "the published keys and their delta do not belong together")
 
     def ready(self) -> str:
         """Why this worker should get no traffic, or empty."""
@@ -171,7 +181,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        _tell_ready(self.job.ready_fd)
+        tell_ready(self.job.ready_fd)
         watch = loop.create_task(self._watch())
         await self._stop.wait()
         if self.job.lifeline_fd >= 0:
@@ -224,12 +234,6 @@ class Worker:
     def _say_missing(self, missing: list[str]) -> None:
         for text in missing:
             _log.warning("secret_missing", reason=text)
-
-
-def _tell_ready(descriptor: int) -> None:
-    if descriptor >= 0:
-        os.write(descriptor, b"ready\n")
-        os.close(descriptor)
 
 
 def main(argument: str) -> int:

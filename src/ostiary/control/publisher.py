@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from ostiary.core.error import OperatorError
 from ostiary.core.limit import KEY_DELTA_ENTRIES_MAX
 from ostiary.snapshot import codec
-from ostiary.snapshot.keys import KeyDelta, KeyEntry, encode_base, encode_delta
+from ostiary.snapshot.keys import KeyDelta, KeyEntry, KeyTable, decode_delta, encode_base, encode_delta
 from ostiary.snapshot.tables import Snapshot
 
 SNAPSHOT: Final = "snapshot"
@@ -34,6 +35,8 @@ class Publisher:
     def publish(self, snapshot: Snapshot, keys: Mapping[bytes, KeyEntry], now_ns: int) -> bool:
         """Make these what workers go by; whether anything changed. Raises OSError where a file cannot be written."""
         changed = self.publish_keys(keys, now_ns)
+        if not self._snapshot_id:
+            self._snapshot_id = self._published_snapshot()
         if snapshot.id != self._snapshot_id:
             write_atomically(self._directory / SNAPSHOT, codec.encode(snapshot))
             self._snapshot_id = snapshot.id
@@ -42,6 +45,8 @@ class Publisher:
 
     def publish_keys(self, keys: Mapping[bytes, KeyEntry], now_ns: int) -> bool:
         """Bring the key files up to date with `keys`."""
+        if self._generation == 0 and self._adopt(keys):
+            return False
         delta: dict[bytes, KeyEntry | None] = {
             digest: entry for digest, entry in keys.items() if self._base.get(digest) != entry
         }
@@ -59,6 +64,27 @@ class Publisher:
         else:
             write_atomically(self._directory / DELTA, encode_delta(KeyDelta(self._generation, delta)))
         self._delta = delta
+        return True
+
+    def _published_snapshot(self) -> str:
+        """The id of what an earlier publisher left, if it can be read."""
+        try:
+            return codec.decode((self._directory / SNAPSHOT).read_bytes()).id
+        except (OSError, OperatorError):
+            return ""
+
+    def _adopt(self, keys: Mapping[bytes, KeyEntry]) -> bool:
+        """Go on from the key files of an earlier publisher where they hold exactly `keys`, so that a restart of the
+        control plane changes nothing for the workers. The encoding is a function of generation and keys."""
+        try:
+            base = (self._directory / KEYS).read_bytes()
+            delta = decode_delta((self._directory / DELTA).read_bytes())
+            generation = KeyTable(base, {}).generation
+        except (OSError, OperatorError):
+            return False
+        if delta != KeyDelta(generation, {}) or base != encode_base(generation, keys.items()):
+            return False
+        self._generation, self._base = generation, dict(keys)
         return True
 
 

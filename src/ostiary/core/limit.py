@@ -94,6 +94,7 @@ REFUSAL_SOURCES_MAX: Final = 1_024
 # --- control ----------------------------------------------------------------------------------------------
 SNAPSHOT_POLL_SECONDS: Final = 0.2
 CONFIG_POLL_SECONDS: Final = 0.5
+ROWS_POLL_SECONDS: Final = 0.2
 KEY_DELTA_ENTRIES_MAX: Final = 1_000
 KEY_OVERLAP_SECONDS_MAX: Final = 90 * 86_400
 PROJECTOR_POLL_SECONDS: Final = 0.25

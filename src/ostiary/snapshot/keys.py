@@ -111,6 +111,8 @@ class KeyTable:
     def __init__(self, base: Buffer, delta: Mapping[bytes, KeyEntry | None]) -> None:
         self._base = base
         self._delta = delta
+        if len(base) < _ENTRIES_AT:
+            raise OperatorError(Code.CONFIG_INVALID, "the key file is damaged")
         magic, self.generation, self.count = _HEAD.unpack(base[: _HEAD.size])
         if magic != _MAGIC or len(base) < _ENTRIES_AT + _ENTRY_BYTES * self.count:
             raise OperatorError(Code.CONFIG_INVALID, "the key file is damaged")

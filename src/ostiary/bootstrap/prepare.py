@@ -1,0 +1,178 @@
+"""What happens before anything is started: check, lock, publish, bind; then this process becomes the supervisor.
+
+Everything that can be wrong with a configuration or a machine is found here and told to the person at the terminal.
+"""
+
+import os
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from ostiary.bootstrap.discover import Found
+from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
+from ostiary.bootstrap.lock import lock
+from ostiary.bootstrap.offline import Offline, make_data_dir, opened
+from ostiary.bootstrap.publication import Publication
+from ostiary.core.error import Code, OperatorError
+from ostiary.serving.tls import Certificate
+from ostiary.settings import DEFAULT_TEAM, DEFAULT_TENANT, Loaded, ServerSettings
+from ostiary.store.journal.disk import OsDisk
+from ostiary.store.journal.opening import recover_idle
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """All that is needed to run, and what to tell: the minted key (empty: none was), what was found, warnings."""
+
+    job: SupervisorJob
+    url: str
+    admin_url: str
+    key: str
+    found: tuple[Found, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare(loaded: Loaded) -> Prepared:
+    """Make everything ready. Raises OperatorError; nothing is left running then."""
+    settings = loaded.settings
+    data_dir = loaded.data_dir
+    server = settings.server
+    make_data_dir(data_dir)
+    lock_fd = lock(data_dir)
+    tls = _tls(loaded, server)
+    sockets = _bind(server.host, server.port, server.workers)
+    admin = _bind(settings.admin.host, settings.admin.port, 1)
+    port, admin_port = sockets[0].getsockname()[1], admin[0].getsockname()[1]
+    with opened(loaded) as offline:
+        publication = Publication(offline, frozenset({port, admin_port}))
+        publication.take_file(loaded)
+        key = "" if loaded.file is not None else _first_key(offline)
+        if key:
+            publication.refresh_rows()
+        # Before any worker takes its slot: what a crash left open in slots that nobody takes this time is closed too.
+        recovered = recover_idle(offline.journal_root, disk=OsDisk(), clock=offline.clock)
+    metrics_dir = data_dir / "metrics"
+    shutil.rmtree(metrics_dir, ignore_errors=True)  # counters belong to one run
+    metrics_dir.mkdir(mode=0o700)
+    replica = os.environ.get("OSTIARY_REPLICA", "r0")
+    data = tuple(
+        DataJob(
+            data_dir=str(data_dir),
+            replica=replica,
+            slot=slot,
+            socket_fd=_inherited(one),
+            durability=settings.journal.durability,
+            drain_seconds=server.drain_seconds,
+            drain_notice_seconds=server.drain_notice_seconds if server.host not in _LOOPBACK else 0.0,
+            log_level=settings.log.level,
+            tls=tls,
+        )
+        for slot, one in enumerate(sockets)
+    )
+    ops = OpsJob(
+        data_dir=str(data_dir),
+        config_file="" if loaded.file is None else str(loaded.file.resolve()),
+        socket_fd=_inherited(admin[0]),
+        log_level=settings.log.level,
+        replica=replica,
+    )
+    url = f"{'https' if tls else 'http'}://{_shown(server.host)}:{port}"
+    admin_url = f"http://{_shown(settings.admin.host)}:{admin_port}"
+    os.set_inheritable(lock_fd, True)
+    job = SupervisorJob(
+        data=data,
+        ops=ops,
+        lock_fd=lock_fd,
+        metrics_dir=str(metrics_dir),
+        announcement=f"ready: gateway {url}   health and metrics {admin_url}",
+        log_level=settings.log.level,
+        stop_seconds=server.drain_seconds + 5.0,
+    )
+    notes = tuple(
+        f"journal {one.origin}: recovered after a crash; {one.aborted} calls closed as aborted, {one.bytes_cut} bytes cut"
+        for one in recovered
+    )
+    return Prepared(job, url, admin_url, key, publication.found, (*publication.warnings, *notes))
+
+
+def become_supervisor(job: SupervisorJob) -> NoReturn:
+    """Replace this process, and with it all it has imported, by the supervisor. Descriptors to inherit stay open."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "ostiary.bootstrap.supervisor", encode(job)])  # noqa: S606
+
+
+def _first_key(offline: Offline) -> str:
+    """The one key of an installation without a file, minted on its first start; empty later on."""
+    if offline.key_store.list():
+        return ""
+    minted = offline.keys.create(offline.actor, DEFAULT_TENANT, DEFAULT_TEAM, "first")
+    return minted.secret.reveal()
+
+
+def _tls(loaded: Loaded, server: ServerSettings) -> TlsFiles | None:
+    if server.tls is None:
+        return None
+    base = loaded.base
+    files = TlsFiles(
+        certificate_file=str((base / server.tls.certificate_file).resolve()),
+        key_file=str((base / server.tls.key_file).resolve()),
+        minimum_version=server.tls.minimum_version,
+        client_ca_file=str((base / server.tls.client_ca_file).resolve()) if server.tls.client_ca_file else "",
+    )
+    try:
+        Certificate(
+            Path(files.certificate_file),
+            Path(files.key_file),
+            files.minimum_version,
+            Path(files.client_ca_file) if files.client_ca_file else None,
+        )
+    except OperatorError as error:
+        raise loaded.error(("server", "tls"), error.message) from error
+    return files
+
+
+def _bind(host: str, port: int, count: int) -> list[socket.socket]:
+    """`count` sockets on one address, which no other program may share: the first one is bound alone."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound: list[socket.socket] = []
+    try:
+        alone = _socket(family)
+        alone.bind((host, port))
+        port = alone.getsockname()[1]
+        if count == 1:
+            return [alone]
+        alone.close()
+        for _ in range(count):
+            one = _socket(family)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind((host, port))
+            bound.append(one)
+    except OSError as error:
+        for one in bound:
+            one.close()
+        raise OperatorError(
+            Code.CONFIG_INVALID,
+            f"cannot listen on {host}:{port}: {error.strerror or error}; choose another port or stop what uses it",
+        ) from error
+    return bound
+
+
+def _socket(family: socket.AddressFamily) -> socket.socket:
+    one = socket.socket(family, socket.SOCK_STREAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return one
+
+
+def _inherited(one: socket.socket) -> int:
+    one.set_inheritable(True)
+    return one.detach()
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
