@@ -166,7 +166,9 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise OperatorError(Code.STORE_UNAVAILABLE, f"The database {path} cannot be used: {error}.") from error
+        raise OperatorError(
+            Code.STORE_UNAVAILABLE, f"The database {path} cannot be used: {str(error).rstrip('.')}."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,134 @@
+"""What holds of every store of usage."""
+
+import msgspec
+import pytest
+
+from ostiary.core.event import Gap, Outcome, Recovered, Unauthenticated
+from ostiary.govern.usage.model import Batch, CallRow, Dimension, OpenCall, Place, UsageQuery
+
+
+def batch(calls=(), **fields):
+    made = Batch(list(calls), {}, [], [], [], [], [])
+    return msgspec.structs.replace(made, **fields)
+
+
+def call(sequence, **fields):
+    given = {
+        "at_ns": 1,
+        "day": "2026-01-02",
+        "tenant": "acme",
+        "environment": "production",
+        "team": "search",
+        "key_id": "k1",
+        "asked": "chat",
+        "served": "tiny",
+        "provider": "local",
+        "operation": "chat",
+        "outcome": Outcome.SUCCEEDED,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cost_nano": 1_000,
+        "currency": "USD",
+        "total_ms": float(sequence),
+        **fields,
+    }
+    return CallRow(origin=given.pop("origin", "r1.0"), sequence=sequence, **given)
+
+
+def add(stores, calls, origin="r1.0", **fields):
+    before = stores.usage.place("usage", origin)
+    after = Place(before.segment, before.offset + 1, before.sequence + 1)
+    assert stores.usage.apply("usage", origin, before, after, batch(calls, **fields))
+
+
+def report(stores, *by, **bounds):
+    return {line.group: line for line in stores.usage.report(UsageQuery(by, **bounds))}
+
+
+def test_a_consumer_begins_at_the_beginning_and_each_has_its_own_place(stores):
+    assert stores.usage.place("usage", "r1.0") == Place()
+    assert stores.usage.apply("usage", "r1.0", Place(), Place(1, 2, 3), batch())
+    stores.reopen()
+    assert stores.usage.place("usage", "r1.0") == Place(1, 2, 3)
+    assert stores.usage.place("usage", "r1.1") == Place()
+    assert stores.usage.place("other", "r1.0") == Place()
+
+
+def test_a_batch_counts_once_whoever_applies_it(stores):
+    first = (Place(), Place(0, 9, 1), batch([call(0)]))
+    assert stores.usage.apply("usage", "r1.0", *first)
+    assert not stores.usage.apply("usage", "r1.0", *first)
+    assert report(stores, Dimension.TEAM)[("search",)].requests == 1
+
+
+def test_a_batch_that_fails_leaves_nothing(stores):
+    add(stores, [call(0)])
+    before = stores.usage.place("usage", "r1.0")
+    doubled = batch([call(5), call(0)])
+    with pytest.raises(Exception):
+        stores.usage.apply("usage", "r1.0", before, Place(9, 9, 9), doubled)
+    assert stores.usage.place("usage", "r1.0") == before
+    assert report(stores, Dimension.TEAM)[("search",)].requests == 1
+
+
+def test_sums_by_every_dimension(stores):
+    add(stores, [call(0), call(1, team="ads", served="big", cost_nano=5, currency="EUR", cached_tokens=3)])
+    add(stores, [call(2, tenant="globex", day="2026-01-03", asked="=x", reasoning_tokens=4, cache_write_tokens=1)])
+    for dimension in Dimension:
+        assert sum(line.requests for line in report(stores, dimension).values()) == 3
+    lines = report(stores, Dimension.TENANT, Dimension.TEAM)
+    assert list(lines) == [("acme", "ads"), ("acme", "search"), ("globex", "search")]
+    ads = lines["acme", "ads"]
+    assert (ads.input_tokens, ads.output_tokens, ads.cached_tokens, ads.cost_nano) == (10, 5, 3, {"EUR": 5})
+    assert (lines["globex", "search"].reasoning_tokens, lines["globex", "search"].cache_write_tokens) == (4, 1)
+    assert report(stores, Dimension.TENANT)[("acme",)].cost_nano == {"USD": 1_000, "EUR": 5}
+
+
+def test_outcomes_are_told_apart_and_unpriced_calls_cost_nothing(stores):
+    outcomes = list(Outcome)
+    add(stores, [call(n, outcome=outcome, cost_nano=0, currency="") for n, outcome in enumerate(outcomes)])
+    (line,) = report(stores, Dimension.KEY).values()
+    assert (line.requests, line.succeeded, line.errors, line.denied, line.cancelled) == (5, 1, 2, 1, 1)
+    assert line.cost_nano == {}
+
+
+def test_bounds_of_a_report(stores):
+    days = ["2026-01-01", "2026-01-02", "2026-01-03"]
+    add(stores, [call(n, day=day) for n, day in enumerate(days)])
+    add(stores, [call(7, tenant="globex", team="ads")])
+    assert list(report(stores, Dimension.DAY, since="2026-01-02")) == [("2026-01-02",), ("2026-01-03",)]
+    assert list(report(stores, Dimension.DAY, until="2026-01-01")) == [("2026-01-01",)]
+    assert list(report(stores, Dimension.TEAM, tenant="globex")) == [("ads",)]
+    assert list(report(stores, Dimension.TENANT, team="search")) == [("acme",)]
+    assert report(stores, Dimension.TENANT, tenant="' OR 1=1 --") == {}
+
+
+def test_percentiles_are_those_of_the_calls_that_succeeded(stores):
+    add(stores, [call(n, total_ms=float(n + 1)) for n in range(100)])
+    add(stores, [call(500, total_ms=10_000.0, outcome=Outcome.FAILED)])
+    (line,) = report(stores, Dimension.TEAM).values()
+    assert (line.p50_ms, line.p95_ms) == (50.0, 95.0)
+    add(stores, [call(600, team="ads", outcome=Outcome.DENIED)])
+    assert report(stores, Dimension.TEAM)[("ads",)].p50_ms is None
+
+
+def test_large_sums_stay_exact(stores):
+    for number in range(5):
+        add(stores, [call(number, input_tokens=2**40, cost_nano=2**53)])
+    (line,) = report(stores, Dimension.TEAM).values()
+    assert line.input_tokens == 5 * 2**40
+    assert line.cost_nano == {"USD": 5 * 2**53}
+
+
+def test_everything_else_a_journal_holds(stores):
+    opened = {4: OpenCall(4, 1, "acme", "search", "k", "chat", "r")}
+    add(
+        stores,
+        [],
+        opened=opened,
+        refusals=[Unauthenticated(1, "s", "c", 2), Unauthenticated(1, "s", "c", 3)],
+        gaps=[(5, Gap(1, 2, 3, "x"))],
+        recoveries=[(6, Recovered(1, 2, 3))],
+        unreadable=[(7, 2)],
+    )
+    add(stores, [call(8)], closed=[4])
