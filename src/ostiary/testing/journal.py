@@ -25,15 +25,19 @@ class MemoryJournal:
         self.appended.append((kind, payload))
         return Receipt(self.origin, len(self.appended) - 1)
 
+    def defer(self, kind: Kind, payload: bytes) -> None:
+        """Keep one record whether or not appends fail, as the real journal does once it can be written again."""
+        self.appended.append((kind, payload))
+
+    def healthy(self) -> bool:
+        """Unless failing."""
+        return not self.failing
+
     async def synced(self, receipt: Receipt) -> None:
         """At once, unless stalled."""
         if self.stalled:
             raise GatewayError(Code.AUDIT_UNAVAILABLE, "The audit journal was told not to sync.")
         self.synced_up_to = max(self.synced_up_to, receipt.sequence)
-
-    def healthy(self) -> bool:
-        """Unless failing."""
-        return not self.failing
 
     def records(self, kind: Kind | None = None) -> list[Record]:
         """What was appended, decoded; of one kind, or all."""
