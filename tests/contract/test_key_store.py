@@ -59,6 +59,19 @@ def test_entries_for_the_publisher(stores):
     assert [one for one, _ in stores.keys.entries()] == [digest(2)]
 
 
+def test_keys_of_disabled_teams_and_tenants_are_not_published(stores):
+    stores.tenants.create(Tenant("acme", 5), change())
+    stores.tenants.create(Tenant("globex", 5), change())
+    stores.teams.create(Team("t1", "acme", "search", "production", ("*",)), change())
+    for number, (tenant, team) in enumerate([("acme", "search"), ("acme", "of-the-file"), ("globex", "search")]):
+        stores.keys.create(key(key_id=f"k{number}", tenant=tenant, team=team), digest(number), change())
+    assert len(stores.keys.entries()) == 3
+    stores.teams.disable("acme", "t1", 9, change())
+    assert {entry.key_id for _, entry in stores.keys.entries()} == {"k1", "k2"}
+    stores.tenants.disable("globex", 9, change())
+    assert {entry.key_id for _, entry in stores.keys.entries()} == {"k1"}
+
+
 def test_a_name_is_taken_until_its_key_is_revoked(stores):
     stores.keys.create(key(), digest(1), change())
     with pytest.raises(CallerError) as caught:

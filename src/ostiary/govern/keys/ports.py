@@ -36,6 +36,7 @@ class KeyStore(Protocol):
         ...
 
     def entries(self) -> Sequence[tuple[bytes, KeyEntry]]:
-        """For the publisher: digest and entry of every secret of every key that is not revoked. What has expired is
-        included; the reader of the entries compares `expires_ns` with its clock."""
+        """For the publisher: digest and entry of every secret of every key that is not revoked and whose team and
+        tenant are not disabled. What has expired is included; the reader of the entries compares `expires_ns` with
+        its clock."""
         ...

@@ -37,7 +37,9 @@ _REVOKE: Final = "UPDATE keys SET revoked_ns = ? WHERE tenant_id = ? AND id = ? 
 _ENTRIES: Final = (
     "SELECT s.digest, s.expires_ns, k.id, k.name, k.tenant_id, k.team, k.environment, k.models, k.deployment, "
     "k.expires_ns FROM key_secrets s JOIN keys k ON k.tenant_id = s.tenant_id AND k.id = s.key_id "
-    "WHERE k.revoked_ns = 0"
+    "WHERE k.revoked_ns = 0 "
+    "AND NOT EXISTS (SELECT 1 FROM tenants n WHERE n.id = k.tenant_id AND n.disabled_ns > 0) "
+    "AND NOT EXISTS (SELECT 1 FROM teams t WHERE t.tenant_id = k.tenant_id AND t.name = k.team AND t.disabled_ns > 0)"
 )
 
 _models_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
