@@ -18,6 +18,7 @@ from ostiary.store.journal.syncer import SyncedJournal
 from ostiary.store.journal.writer import Plan, Record, Writer
 
 _SLOTS_MAX: Final = 1_000
+_LINEAGES_MAX: Final = 10
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -92,13 +93,14 @@ def recover_idle(root: Path, *, disk: Disk, clock: Clock) -> list[Opened]:
 
 
 def _acquire(root: Path, replica: str, slot: int | None, disk: Disk) -> tuple[str, int]:
-    for candidate in range(_SLOTS_MAX) if slot is None else (slot,):
+    """Lock an origin that is not set aside. A given slot whose origin was set aside goes on under a name of its own
+    (slot + 1000, + 2000, …), the same at every start."""
+    candidates = range(_SLOTS_MAX) if slot is None else range(slot, _LINEAGES_MAX * _SLOTS_MAX, _SLOTS_MAX)
+    for candidate in candidates:
         origin = origin_name(replica, candidate)
         directory = root / origin
         if set_aside(directory):
-            if slot is None:
-                continue
-            raise OperatorError(Code.JOURNAL_CORRUPT, f"{directory} was set aside; use another slot.")
+            continue
         disk.make_dir(directory)
         disk.sync_dir(root)
         try:
