@@ -272,7 +272,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("make", "text"), REFUSED.values(), ids=REFUSED)
-async def test_fd14_a_bad_certificate_is_refused_before_a_byte_is_sent(client, clock, authority, ca_file, make, text):
+async def test_fd14_a_bad_certificate_is_refused_before_a_byte_is_sent(clock, authority, ca_file, make, text):
+    client = HttpUpstream(clock)
     async with SimulatedProvider(tls=server_context(make(authority))) as provider:
         error = await failed(client, secure(clock, provider.port, TlsRow(ca_file)))
         assert error.code == Code.UPSTREAM_TLS
@@ -382,7 +383,8 @@ async def test_fd14_a_broken_new_file_leaves_the_old_authority_in_use(clock, aut
 @pytest.mark.parametrize(
     ("end", "whole"), [(End.CLOSE, True), (End.CUT, False)], ids=["with close_notify", "without close_notify"]
 )
-async def test_fd14_a_tls_stream_without_close_notify_is_cut(client, clock, authority, ca_file, end, whole):
+async def test_fd14_a_tls_stream_without_close_notify_is_cut(clock, authority, ca_file, end, whole):
+    client = HttpUpstream(clock)
     script = [Read(), b"HTTP/1.1 200 OK\r\n\r\nall", end]
     async with HostilePeer(script, tls=server_context(authority.issue_cert("127.0.0.1"))) as peer:
         reply = await client.send(secure(clock, peer.port, TlsRow(ca_file)))

@@ -164,9 +164,11 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def abort(self) -> None:
-        """Close at once, dropping what is unsent. Idempotent."""
-        self._reply = None
+        """Close at once, dropping what is unsent; a reply under way fails. Idempotent."""
+        reply, self._reply = self._reply, None
         self._retire()
+        if reply is not None:
+            reply.failed(UpstreamError(Code.UPSTREAM_CUT, "The connection to the provider was closed."))
         if self._transport is not None:
             self._transport.abort()
 
@@ -383,10 +385,9 @@ class Connection(asyncio.Protocol):
         self._fail(_breach(message))
 
     def _fail(self, error: UpstreamError) -> None:
-        reply = self._reply
+        if self._reply is not None:
+            self._reply.failed(error)
         self.abort()
-        if reply is not None:
-            reply.failed(error)
 
     # --- time ---------------------------------------------------------------------------------------------
 

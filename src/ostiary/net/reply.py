@@ -89,7 +89,7 @@ class Reply:
         announced = header(self.headers, b"content-length")
         pieces: list[bytes] = []
         total = 0
-        if announced is None or len(announced) > 18 or int(announced) <= bytes_max:
+        if announced is None or (len(announced) <= 18 and int(announced) <= bytes_max):
             while piece := await self.chunk():
                 pieces.append(piece)
                 total += len(piece)

@@ -18,7 +18,9 @@ _WAIT_SECONDS: Final = 10.0
 
 
 class Read(msgspec.Struct, frozen=True):
-    """Read until a request's end: head, and as many bytes as its content-length says."""
+    """Read until a request's end: head, and as many bytes as its content-length says; or just so many bytes."""
+
+    count: int = 0
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -111,7 +113,7 @@ class HostilePeer:
                 writer.write(step)
                 await writer.drain()
             case Read():
-                received += await _request(reader)
+                received += await (reader.readexactly(step.count) if step.count else _request(reader))
             case Wait():
                 async with asyncio.timeout(_WAIT_SECONDS):
                     await step.event.wait()

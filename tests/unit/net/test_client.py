@@ -324,7 +324,7 @@ async def test_closing_ends_what_is_open_and_refuses_what_comes(clock):
     await client.aclose()
 
 
-async def test_durations_are_told(client):
+async def test_durations_are_told():
     clock = FakeClock()
     client = HttpUpstream(clock, lookup=lambda host, port: (clock.advance(0.5), ["127.0.0.1"])[1])
     async with SimulatedProvider() as provider:
@@ -340,7 +340,7 @@ async def test_durations_are_told(client):
 
 async def test_an_early_answer_to_a_half_sent_body_is_read_and_the_connection_dropped(client, clock):
     answer = b"HTTP/1.1 413 Too Large\r\ncontent-length: 4\r\n\r\nmuch"
-    async with HostilePeer([answer, Wait(asyncio.Event())]) as peer:
+    async with HostilePeer([Read(1_000), answer, Wait(asyncio.Event())]) as peer:
         reply = await client.send(upstream_request(clock, peer.port, body=b"x" * 30_000_000))
         assert (reply.status, await reply.read(10)) == (413, b"much")
         assert client.idle_count == 0
