@@ -229,14 +229,16 @@ def plain_server(context):
             except TimeoutError:
                 continue
             sock.settimeout(5)
-            try:
-                with context.wrap_socket(sock, server_side=True) as peer:
+            with context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) as peer:
+                try:
+                    peer.do_handshake()
                     peer.recv(65_536)
                     peer.sendall(OK)
-            except OSError:
-                pass
-            finally:
-                sock.close()
+                except ssl.SSLError:
+                    # Read what the client still sends: closing over it would make an RST that overtakes the alert.
+                    peer.shutdown(socket.SHUT_WR)
+                    while peer.recv(65_536):
+                        pass
 
     thread = threading.Thread(target=serve)
     thread.start()

@@ -167,10 +167,10 @@ class Connection(asyncio.Protocol):
         """Close at once, dropping what is unsent; a reply under way fails. Idempotent."""
         reply, self._reply = self._reply, None
         self._retire()
-        if reply is not None:
-            reply.failed(UpstreamError(Code.UPSTREAM_CUT, "The connection to the provider was closed."))
         if self._transport is not None:
             self._transport.abort()
+        if reply is not None:
+            reply.failed(UpstreamError(Code.UPSTREAM_CUT, "The connection to the provider was closed."))
 
     def close(self) -> None:
         """Close an idle connection politely (TLS close_notify). Idempotent."""
@@ -385,9 +385,10 @@ class Connection(asyncio.Protocol):
         self._fail(_breach(message))
 
     def _fail(self, error: UpstreamError) -> None:
-        if self._reply is not None:
-            self._reply.failed(error)
+        reply, self._reply = self._reply, None
         self.abort()
+        if reply is not None:
+            reply.failed(error)
 
     # --- time ---------------------------------------------------------------------------------------------
 
