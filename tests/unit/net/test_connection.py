@@ -1,0 +1,247 @@
+"""The protocol without sockets: bytes in, a reply out. Hostile bytes over real sockets are in tests/attack."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ostiary.core.error import OstiaryError, UpstreamError
+from ostiary.net.connection import Connection
+
+
+class FakeTransport:
+    def __init__(self):
+        self.written = []
+        self.state = "open"
+        self.paused = False
+        self.unsent = 0
+
+    def write(self, data):
+        self.written.append(bytes(data))
+
+    def writelines(self, parts):
+        self.written.extend(parts)
+
+    def abort(self):
+        self.state = "aborted"
+
+    def close(self):
+        self.state = "closed"
+
+    def is_closing(self):
+        return self.state != "open"
+
+    def get_write_buffer_size(self):
+        return self.unsent
+
+    def pause_reading(self):
+        self.paused = True
+
+    def resume_reading(self):
+        self.paused = False
+
+    def get_extra_info(self, name):
+        return None
+
+
+class Keeper:
+    def __init__(self):
+        self.kept = []
+        self.gone = []
+
+    def idle(self, connection):
+        self.kept.append(connection)
+
+    def lost(self, connection):
+        self.gone.append(connection)
+
+
+class Rig:
+    """A connection on a fake transport, with a real socket pair for the look before reuse."""
+
+    def __init__(self, loop):
+        self.sock, self.peer = socket.socketpair()
+        self.sock.setblocking(False)
+        self.keeper = Keeper()
+        self.transport = FakeTransport()
+        self.connection = Connection(loop, self.keeper, self.sock)
+        self.connection.connection_made(self.transport)
+
+    def start(self, body=b"", first_byte=5.0, idle=5.0, total=10.0):
+        now = asyncio.get_running_loop().time()
+        return self.connection.start(b"HEAD", body, first_byte, idle, now + total)
+
+    def close(self):
+        self.connection.abort()
+        self.connection.connection_lost(None)
+        self.sock.close()
+        self.peer.close()
+
+
+@pytest.fixture
+async def rig():
+    rig = Rig(asyncio.get_running_loop())
+    yield rig
+    rig.close()
+
+
+ANSWERS = {
+    "length": (b"HTTP/1.1 200 OK\r\nX-A: b\r\ncontent-length: 5\r\n\r\nhello", b"hello"),
+    "chunks": (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nhel\r\n2;a=b\r\nlo\r\n0\r\nx-t: 1\r\n\r\n",
+        b"hello",
+    ),
+    "interim": (b"HTTP/1.1 103 E\r\nl: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", b"hello"),
+    "nothing": (b"HTTP/1.1 204 No\r\n\r\n", b""),
+}
+
+
+@pytest.mark.parametrize(("answer", "body"), ANSWERS.values(), ids=ANSWERS)
+async def test_however_it_is_split_it_is_the_same_answer(answer, body):
+    loop = asyncio.get_running_loop()
+    for place in range(1, len(answer)):
+        rig = Rig(loop)
+        reply = rig.start()
+        rig.connection.data_received(answer[:place])
+        rig.connection.data_received(answer[place:])
+        assert reply.complete
+        assert await reply.read(100) == body
+        assert rig.keeper.kept == [rig.connection]
+        rig.close()
+
+
+async def test_small_bodies_go_out_in_one_write_and_large_ones_uncopied(rig):
+    rig.start(b"small")
+    rig.connection.data_received(ANSWERS["nothing"][0])
+    assert rig.transport.written == [b"HEADsmall"]
+    large = b"x" * 100_000
+    rig.start(large)
+    assert rig.transport.written[1:] == [b"HEAD", large]
+    assert rig.transport.written[2] is large
+
+
+async def test_a_request_on_a_busy_connection_arms_no_timer(rig):
+    handles = set()
+    for _ in range(100):
+        rig.start()
+        handles.add(rig.connection._timer)
+        rig.connection.data_received(ANSWERS["length"][0])
+    assert len(handles) == 1
+
+
+async def test_a_shorter_phase_arms_the_timer_anew(rig):
+    reply = rig.start(first_byte=5.0, idle=0.01)
+    rig.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+    with pytest.raises(UpstreamError) as caught:
+        await reply.chunk()
+    assert "paused" in caught.value.message
+
+
+async def test_a_timer_that_fires_early_waits_for_the_rest(rig):
+    reply = rig.start(first_byte=0.02)
+    rig.connection.data_received(ANSWERS["length"][0])
+    assert reply.complete
+    rig.start(first_byte=5.0)
+    await asyncio.sleep(0.04)
+    assert rig.transport.state == "open"
+    assert rig.connection._timer is not None
+
+
+async def test_a_connection_with_unsent_bytes_is_not_kept(rig):
+    reply = rig.start()
+    rig.transport.unsent = 1
+    rig.connection.data_received(ANSWERS["length"][0])
+    assert reply.complete
+    assert rig.keeper.kept == []
+    assert rig.transport.state == "closed"
+
+
+async def test_a_byte_that_nobody_asked_for_closes_it(rig):
+    rig.connection.data_received(b"H")
+    assert rig.transport.state == "aborted"
+
+
+async def test_it_is_usable_while_nothing_waits_in_its_socket(rig):
+    assert rig.connection.usable()
+    rig.peer.send(b"x")
+    assert not rig.connection.usable()
+
+
+async def test_it_is_not_usable_once_its_peer_has_closed(rig):
+    rig.peer.close()
+    assert not rig.connection.usable()
+
+
+async def test_it_is_not_usable_once_it_is_closed(rig):
+    rig.connection.close()
+    assert not rig.connection.usable()
+
+
+async def test_its_loss_is_told_once_and_without_a_reply_too(rig):
+    rig.connection.connection_lost(None)
+    assert rig.keeper.gone == [rig.connection]
+
+
+async def test_a_loss_before_any_byte_is_stale_only_on_a_used_connection():
+    for used in (False, True):
+        rig = Rig(asyncio.get_running_loop())
+        if used:
+            rig.start()
+            rig.connection.data_received(ANSWERS["length"][0])
+        reply = rig.start()
+        rig.connection.connection_lost(ConnectionResetError())
+        assert reply.stale is used
+        rig.close()
+
+
+async def test_aborting_fails_the_reply(rig):
+    reply = rig.start()
+    rig.connection.abort()
+    with pytest.raises(UpstreamError):
+        await reply.head()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40),
+            st.sampled_from(
+                [
+                    b"HTTP/1.1 200 OK\r\n",
+                    b"HTTP/1.1 100 C\r\n\r\n",
+                    b"content-length: 3\r\n",
+                    b"transfer-encoding: chunked\r\n",
+                    b"\r\n",
+                    b"3\r\nabc\r\n",
+                    b"0\r\n\r\n",
+                    b"x: ",
+                ]
+            ),
+        ),
+        max_size=12,
+    )
+)
+def test_no_bytes_whatever_make_it_raise_or_hang(pieces):
+    """Any bytes end in a complete reply, a named failure, or a wait for more; then an end of the connection ends it."""
+
+    async def play():
+        rig = Rig(asyncio.get_running_loop())
+        reply = rig.start()
+        for piece in pieces:
+            if rig.transport.state != "open":
+                break
+            rig.connection.data_received(piece)
+        rig.connection.eof_received()
+        rig.connection.connection_lost(None)
+        with contextlib.suppress(OstiaryError):
+            await reply.head()
+            await reply.read(1_000)
+        assert reply.complete or reply._failure is not None
+        assert len(rig.keeper.kept) <= 1
+        rig.close()
+
+    asyncio.run(play())
