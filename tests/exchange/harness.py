@@ -14,6 +14,7 @@ from ostiary.core.http import Answer, Origin, RequestHead
 from ostiary.core.principal import Principal
 from ostiary.core.secret import Secret
 from ostiary.gateway.audit import record
+from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.edge.app import Gateway
 from ostiary.gateway.ports import Receipt
 from ostiary.gateway.world import World
@@ -87,6 +88,7 @@ class Journal:
         self.fail_at = ()
         self.appends = 0
         self.syncs = []
+        self.deferred = []
 
     def append(self, kind, payload):
         self.appends += 1
@@ -94,6 +96,9 @@ class Journal:
             raise GatewayError(Code.AUDIT_UNAVAILABLE, "The journal cannot be written.")
         self.records.append((kind, record.decode(kind, payload)))
         return Receipt("test.0", len(self.records) - 1)
+
+    def defer(self, kind, payload):
+        self.deferred.append((kind, record.decode(kind, payload)))
 
     async def synced(self, receipt):
         self.syncs.append(receipt.sequence)
@@ -273,7 +278,7 @@ class House:
             random=Always(draw),
             dialects=dialects(),
             strategies=strategies(),
-            digest_key=b"k" * 32,
+            digests=Digests(b"k" * 32),
         )
         self.gateway = Gateway(self.world, OneKey(principal), self.health, self.refusals)
 

@@ -127,6 +127,8 @@ async def test_fd30_without_a_record_nothing_is_answered_as_done(fail_at, stream
     assert b"audit.unavailable" in sink.body
     assert b"[DONE]" not in sink.body
     assert len(house.upstream.sent) == (0 if fail_at == 1 else 1)
+    # A call whose closing record failed does not stay open: the record is written when the journal is back.
+    assert [(kind, one.opened) for kind, one in house.journal.deferred] == ([] if fail_at == 1 else [(Kind.CLOSED, 0)])
     if not sink.streamed:
         assert sink.status == 503
     assert house.world.holds.open_count == 0

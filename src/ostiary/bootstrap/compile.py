@@ -150,6 +150,8 @@ class _Compiler:
         if base_url is None:
             raise self.error(path, "`base_url` is missing, and the catalogue has no such provider")
         origin, prefix = self.url((*path, "base_url"), base_url)
+        if dialect == "anthropic":
+            prefix = prefix.removesuffix("/v1")  # its SDKs leave the version to the path of each endpoint
         tls = row.tls
         if origin.scheme == "https" and tls.minimum_version == "1.2":
             self.warnings.append(f"{'.'.join(map(str, path))}: TLS 1.2 is allowed towards this provider")

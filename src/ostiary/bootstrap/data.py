@@ -26,6 +26,7 @@ from ostiary.core.error import Code, GatewayError, OperatorError
 from ostiary.core.event import Kind, Unauthenticated
 from ostiary.core.limit import SNAPSHOT_POLL_SECONDS
 from ostiary.gateway.audit import record
+from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.audit.refusals import Refusals
 from ostiary.gateway.dialect import Dialect
 from ostiary.gateway.dialect.anthropic import Anthropic
@@ -128,7 +129,7 @@ class Worker:
             random=SystemRandom(),
             dialects=dialects(),
             strategies=strategies(),
-            digest_key=(data_dir / "digest.key").read_bytes(),
+            digests=Digests((data_dir / "digest.key").read_bytes()),
         )
         self.metrics.known_models(frozenset(index.models))
         self.refusals = RefusalRecorder(self.journal, self.metrics, self.clock)
@@ -193,6 +194,7 @@ class Worker:
         await asyncio.wait((watch,))
         await self.upstream.aclose()
         self.refusals.tick(final=True)
+        self.metrics.flush()
         self.journal.close()
 
     def _interrupted(self) -> None:
@@ -209,6 +211,7 @@ class Worker:
             ticks += 1
             self.metrics.loop_lag.set(max(0.0, loop.time() - expected))
             self.metrics.streams(self.world.open_streams)
+            self.metrics.flush()
             if self.server is not None:
                 self.metrics.connections.set(self.server.connections)
             self.refusals.tick()

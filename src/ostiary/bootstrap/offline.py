@@ -10,7 +10,6 @@ that is missing or another one refuses to start, because every stored key would 
 """
 
 import contextlib
-import hashlib
 import os
 import pwd
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from typing import Final
 import msgspec
 
 from ostiary.bootstrap.system import SystemClock, UuidIds
+from ostiary.core.digest import key_name
 from ostiary.core.error import Code, OperatorError
 from ostiary.govern.actor import Actor, operator
 from ostiary.govern.keys.service import KeyService
@@ -174,7 +174,7 @@ def ensure_keys(data_dir: Path, installation: SqliteInstallation) -> Installatio
         )
     pepper = _key_file(pepper_path)
     digest_key = _key_file(data_dir / DIGEST_FILE)
-    pepper_id = _public_name(b"pepper", pepper)
+    pepper_id = key_name("pepper", pepper)
     expected = installation.remember("pepper", pepper_id)
     if expected != pepper_id:
         raise OperatorError(
@@ -182,11 +182,7 @@ def ensure_keys(data_dir: Path, installation: SqliteInstallation) -> Installatio
             f"{pepper_path} (id {pepper_id}) is not the one the database was made with (id {expected}). Put that one "
             "back from the backup.",
         )
-    return InstallationKeys(pepper, digest_key, pepper_id, _public_name(b"digest", digest_key))
-
-
-def _public_name(purpose: bytes, key: bytes) -> str:
-    return hashlib.sha256(b"ostiary " + purpose + b" id\x00" + key).hexdigest()[:16]
+    return InstallationKeys(pepper, digest_key, pepper_id, key_name("digest", digest_key))
 
 
 def _key_file(path: Path) -> bytes:

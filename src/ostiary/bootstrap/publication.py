@@ -8,6 +8,7 @@ from ostiary.bootstrap.discover import Found, discover
 from ostiary.bootstrap.offline import Offline, overlay_of
 from ostiary.control.publisher import Publisher
 from ostiary.core.credential import stored_digest
+from ostiary.core.digest import KeyedDigest
 from ostiary.core.error import Code, OperatorError
 from ostiary.govern.overlay import Overlay, check_overlay
 from ostiary.settings import Loaded, load
@@ -94,6 +95,6 @@ class Publication:
 
     def _key_entries(self, declared: Declared) -> Mapping[bytes, KeyEntry]:
         entries = dict(self._offline.key_store.entries())
-        pepper = self._offline.installation_keys.pepper
+        pepper = KeyedDigest(self._offline.installation_keys.pepper)
         entries.update((stored_digest(pepper, text.encode("ascii")), entry) for text, entry in declared.keys)
         return entries

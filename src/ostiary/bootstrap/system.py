@@ -5,6 +5,7 @@ import random
 import time
 from typing import Final
 
+_RANDOM_BITS: Final = 74
 _MASK_62: Final = (1 << 62) - 1
 
 
@@ -38,13 +39,15 @@ class UuidIds:
     def __init__(self) -> None:
         self._last_ms = 0
         self._low = 0
+        # Ids need to be unique, not secret; the seed comes from the operating system.
+        self._random = random.Random(os.urandom(32))  # noqa: S311
 
     def new(self) -> str:
         """A fresh id."""
         now_ms = time.time_ns() // 1_000_000
         if now_ms > self._last_ms:
             self._last_ms = now_ms
-            self._low = int.from_bytes(os.urandom(10), "big")
+            self._low = self._random.getrandbits(_RANDOM_BITS)
         else:
             self._low += 1
         rand_a = (self._low >> 62) & 0xFFF

@@ -6,10 +6,11 @@ A-Za-z0-9 followed by 6 of checksum (CRC-32 of everything before it, base 62). A
 """
 
 import hashlib
-import hmac
 import re
 import zlib
 from typing import Final
+
+from ostiary.core.digest import KeyedDigest
 
 KEY_PATTERN: Final = r"osk_[a-z0-9]{12}_[A-Za-z0-9]{38}"
 
@@ -45,6 +46,6 @@ def has_our_form(key: str) -> bool:
     return _FORM.fullmatch(key) is not None and _checksum(key[:-_CHECKSUM_CHARS]) == key[-_CHECKSUM_CHARS:]
 
 
-def stored_digest(pepper: bytes, key: bytes) -> bytes:
+def stored_digest(pepper: KeyedDigest, key: bytes) -> bytes:
     """The 32 bytes under which a key is stored and looked up: HMAC-SHA-256(pepper, SHA-256(key))."""
-    return hmac.digest(pepper, hashlib.sha256(key).digest(), "sha256")
+    return pepper.digest(hashlib.sha256(key).digest())

@@ -102,6 +102,7 @@ class Exchange:
         self.index = world.index
         self.client = world.dialects[arrival.dialect]
         self.draft = Draft(arrival.request_id, arrival.principal, arrival.operation, arrival.dialect, self.index.id)
+        self.draft.digest_key = world.digests.name
         self.hold: Hold | None = None
         self.receipt: Receipt | None = None
         self.recorded = False
@@ -161,9 +162,9 @@ class Exchange:
             draft.stream = peek.stream and arrival.operation is Operation.CHAT
         self.peek = peek
         draft.original_model = peek.model
-        draft.prompt_digest = record.content_digest(self.world.digest_key, arrival.body)
+        draft.prompt_digest = self.world.digests.content(arrival.body)
         if peek.end_user:
-            draft.end_user = record.pseudonym(self.world.digest_key, arrival.principal.tenant, peek.end_user)
+            draft.end_user = self.world.digests.person(arrival.principal.tenant, peek.end_user)
 
     def _decide(self) -> tuple[ModelRow, ModelRow | None]:
         """Policy, guards, and policy again if they raised the label. Gives the model and its allowed fallback."""
@@ -229,8 +230,7 @@ class Exchange:
             row = self.index.price(step.provider, step.request_model, seconds)
             if row is None and price.refuses_unknown(pricing) and self.arrival.operation is not Operation.COUNT_TOKENS:
                 raise CallerError(Code.PRICE_UNKNOWN, f"No price is known for {step.target}.", param="model")
-            cost = price.ceiling_cost(pricing, bound) if row is None else price.cost(row, bound)
-            dearest = max(dearest, cost.nano)
+            dearest = max(dearest, price.upper_bound(pricing if row is None else row, bound))
         self.hold = self.world.holds.reserve(Nano(dearest))
 
     async def _open(self, route: Plan) -> None:
@@ -376,7 +376,7 @@ class Exchange:
         draft.first_content_at = self.world.clock.monotonic()
         self._meter(step, usage)
         self._note_attempt(step, began, None)
-        draft.answer_digest = record.content_digest(self.world.digest_key, out)
+        draft.answer_digest = self.world.digests.content(out)
         await self._succeed()
         self.sink.answer(200, (JSON_TYPE, *self._headers()), out)
 
@@ -437,7 +437,7 @@ class Exchange:
             encoder,
             screen_stream(),
             include_usage=include_usage,
-            digest_key=self.world.digest_key,
+            digest=self.world.digests.running(),
         )
 
     def _learn(self, relay: Relay) -> None:
@@ -550,7 +550,13 @@ class Exchange:
         closed = draft.closed(outcome, opened, clock.now_ns(), clock.monotonic())
         kind = Kind.DENIED if outcome is Outcome.DENIED else Kind.CLOSED
         self.recorded = True
-        receipt = self._append(kind, record.encode(closed))
+        payload = record.encode(closed)
+        try:
+            receipt = self._append(kind, payload)
+        except GatewayError:
+            if opened >= 0:
+                self.world.journal.defer(kind, payload)
+            raise
         self.world.observer.closed(closed)
         return receipt
 
@@ -586,6 +592,8 @@ class Exchange:
 
 
 def _visible(text: str) -> bytes:
+    if text.isascii() and text.isprintable():
+        return text.encode("ascii")
     return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")
 
 

@@ -116,7 +116,13 @@ class Journal(Protocol):
         ...
 
     async def synced(self, receipt: Receipt) -> None:
-        """Return once the record is on the device. Raises GatewayError audit.unavailable if it never will be."""
+        """Return once the record is on the device. Raises GatewayError audit.unavailable where that took longer than
+        the bound of core/limit.py; it may still get there later."""
+        ...
+
+    def defer(self, kind: Kind, payload: bytes) -> None:
+        """Write one record as soon as the journal can be written again: for the closing record of a call whose
+        `append` failed, so that the call does not stay open. Bounded; never raises."""
         ...
 
     def healthy(self) -> bool:

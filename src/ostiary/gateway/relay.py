@@ -4,11 +4,11 @@ Frames pass the guards' queue in order. Within one dialect a frame leaves as it 
 canonical events.
 """
 
-import hmac
 from typing import Final
 
 import msgspec
 
+from ostiary.core.digest import RunningDigest
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Frame, StreamDecoder, StreamEncoder
 from ostiary.gateway.guard.holdback import Holdback
@@ -36,13 +36,13 @@ class Relay:
         screened: Holdback[Frame],
         *,
         include_usage: bool,
-        digest_key: bytes,
+        digest: RunningDigest,
     ) -> None:
         self._decoder = decoder
         self._encoder = encoder
         self._screened = screened
         self._show_usage_only = include_usage or encoder is not None
-        self._digest = hmac.new(digest_key, b"content\x00", "sha256")
+        self._digest = digest
         self.usage: Usage | None = None
         self.produced_bytes = 0
         self.response_model = ""

@@ -6,6 +6,7 @@ from typing import Final
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, OperatorError, UpstreamError
 from ostiary.core.http import JSON_TYPE, Header
+from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.dialect import Dialect
 from ostiary.gateway.meter.hold import Holds
 from ostiary.gateway.ports import Clock, Ids, Journal, Observer, Random, Secrets, Upstream
@@ -34,8 +35,7 @@ class World:
         random: Random,
         dialects: Mapping[DialectName, Dialect],
         strategies: dict[str, Strategy],
-        digest_key: bytes,
-        digest_key_id: str = "",
+        digests: Digests,
     ) -> None:
         self.index = index
         self.upstream = upstream
@@ -47,8 +47,7 @@ class World:
         self.random = random
         self.dialects = dialects
         self.strategies = strategies
-        self.digest_key = digest_key
-        self.digest_key_id = digest_key_id
+        self.digests = digests
         self.holds = Holds()
         self.open_streams = 0
         self.open_calls = 0

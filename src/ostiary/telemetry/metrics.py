@@ -24,9 +24,22 @@ _Key = tuple[str, str, str, str, str]
 
 
 class _Bound:
-    """The metric children of one combination of labels, looked up once."""
+    """The metric children of one combination of labels, looked up once, and what is not yet added to them.
 
-    __slots__ = ("cost", "input", "output", "requests", "seconds")
+    Adding to a shared file costs microseconds; so calls only add to numbers here, and `flush` passes them on.
+    """
+
+    __slots__ = (
+        "cost",
+        "input",
+        "output",
+        "pending_input",
+        "pending_nano",
+        "pending_output",
+        "pending_requests",
+        "requests",
+        "seconds",
+    )
 
     def __init__(self, metrics: "Metrics", key: _Key) -> None:
         operation, model, provider, outcome, _ = key
@@ -35,6 +48,15 @@ class _Bound:
         self.input = metrics.tokens.labels(model, provider, "input")
         self.output = metrics.tokens.labels(model, provider, "output")
         self.cost = metrics.cost.labels(model, provider)
+        self.pending_requests = self.pending_input = self.pending_output = self.pending_nano = 0
+
+    def flush(self) -> None:
+        """Pass on what is pending."""
+        self.requests.inc(self.pending_requests)
+        self.input.inc(self.pending_input)
+        self.output.inc(self.pending_output)
+        self.cost.inc(self.pending_nano / 1e9)
+        self.pending_requests = self.pending_input = self.pending_output = self.pending_nano = 0
 
 
 class Metrics:
@@ -82,6 +104,13 @@ class Metrics:
         )
         self._bound: dict[_Key, _Bound] = {}
         self._models: frozenset[str] = frozenset()
+        self._pending: list[_Bound] = []
+
+    def flush(self) -> None:
+        """Make what was counted visible; called a few times a second."""
+        pending, self._pending = self._pending, []
+        for bound in pending:
+            bound.flush()
 
     def known_models(self, names: frozenset[str]) -> None:
         """Take the configuration's model names; beyond the bound the rest are "other"."""
@@ -94,15 +123,14 @@ class Metrics:
         bound = self._bound.get(key)
         if bound is None:
             bound = self._bound[key] = _Bound(self, key)
-        bound.requests.inc()
+        if not bound.pending_requests:
+            self._pending.append(bound)
+        bound.pending_requests += 1
         bound.seconds.observe(record.timings.total_ms / 1e3)
-        usage = record.usage
-        if usage.input_tokens:
-            bound.input.inc(usage.input_tokens)
-        if usage.output_tokens:
-            bound.output.inc(usage.output_tokens)
-        if record.cost is not None and record.cost.nano:
-            bound.cost.inc(record.cost.nano / 1e9)
+        bound.pending_input += record.usage.input_tokens
+        bound.pending_output += record.usage.output_tokens
+        if record.cost is not None:
+            bound.pending_nano += record.cost.nano
         if record.outcome is not Outcome.SUCCEEDED:
             _log.info(
                 "call_ended",

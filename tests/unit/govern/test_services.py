@@ -3,6 +3,7 @@
 import pytest
 
 from ostiary.core.credential import has_our_form, stored_digest
+from ostiary.core.digest import KeyedDigest
 from ostiary.core.error import CallerError, Code, OperatorError
 from ostiary.core.limit import KEY_OVERLAP_SECONDS_MAX
 from ostiary.govern.actor import Actor, Permission, operator
@@ -70,7 +71,7 @@ def test_a_minted_key_is_stored_only_as_its_digest(house):
     assert minted.key.environment == "staging"
     assert text not in repr(minted)
     ((digest, entry),) = house.stores.keys.entries()
-    assert digest == stored_digest(PEPPER, text.encode())
+    assert digest == stored_digest(KeyedDigest(PEPPER), text.encode())
     assert (entry.key_id, entry.models) == (minted.key.id, ("chat",))
     ((_, change),) = house.stores.outbox.since(0)
     assert (change.actor, change.action, change.object_id) == ("root", "key.create", minted.key.id)
@@ -86,8 +87,8 @@ def test_rotation_keeps_the_key_and_ends_the_old_secret(house):
     assert rotated.secret.reveal() != minted.secret.reveal()
     ends = {one: entry.expires_ns for one, entry in house.stores.keys.entries()}
     assert ends == {
-        stored_digest(PEPPER, minted.secret.reveal().encode()): house.clock.now_ns() + 60 * 10**9,
-        stored_digest(PEPPER, rotated.secret.reveal().encode()): 0,
+        stored_digest(KeyedDigest(PEPPER), minted.secret.reveal().encode()): house.clock.now_ns() + 60 * 10**9,
+        stored_digest(KeyedDigest(PEPPER), rotated.secret.reveal().encode()): 0,
     }
     for overlap in (-1, KEY_OVERLAP_SECONDS_MAX + 1):
         refused(Code.OBJECT_INVALID, house.keys.rotate, house.root, "acme", minted.key.id, overlap_seconds=overlap)

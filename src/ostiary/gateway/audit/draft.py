@@ -20,6 +20,7 @@ class Draft:
         "cost",
         "deployment",
         "dialect",
+        "digest_key",
         "dropped_fields",
         "end_user",
         "error",
@@ -71,6 +72,7 @@ class Draft:
         self.end_user = ""
         self.prompt_digest = ""
         self.answer_digest = ""
+        self.digest_key = ""
         self.status = 0
         self.error = ""
         self.error_class = ""
@@ -149,6 +151,7 @@ class Draft:
             cost=self.cost,
             prompt_digest=self.prompt_digest,
             answer_digest=self.answer_digest,
+            digest_key=self.digest_key,
             snapshot=self.snapshot,
             deployment=self.deployment,
             fallback=self.fallback,

@@ -1,20 +1,17 @@
-"""The payloads of journal records, and the digests that stand in them in place of texts and people.
+"""The payloads of journal records.
 
 A payload is a struct as JSON. Fields are only ever added, with a default, so one decoder per kind reads every
 version; `tests/unit/gateway/audit/golden` holds a record of each version, decoded for ever. A kind not known here
 decodes to None: the reader counts and hashes it and goes on.
 
-Digests are keyed: without the installation's digest key nobody can test a guessed prompt against the journal.
 """
 
-import hmac
 from typing import Final
 
 import msgspec
 
 from ostiary.core.error import Code
 from ostiary.core.event import Closed, Gap, Kind, Opened, Outcome, Recovered, Unauthenticated
-from ostiary.core.principal import TenantId
 
 SEGMENT_FORMAT: Final = 1
 """Version of the frame format itself, in each segment's first record."""
@@ -110,13 +107,3 @@ def aborted(opened: Opened, sequence: int, at_ns: int) -> Closed:
         prompt_digest=opened.prompt_digest,
         snapshot=opened.snapshot,
     )
-
-
-def content_digest(digest_key: bytes, content: bytes) -> str:
-    """HMAC-SHA-256 of a prompt or an answer, in hex. Equal contents are recognised, unknown ones not guessed."""
-    return hmac.digest(digest_key, b"content\x00" + content, "sha256").hex()
-
-
-def pseudonym(digest_key: bytes, tenant: TenantId, person: str) -> str:
-    """What stands in place of a person's id, in hex: the same within a tenant, unrelated across tenants."""
-    return hmac.digest(digest_key, b"person\x00" + tenant.encode() + b"\x00" + person.encode(), "sha256").hex()

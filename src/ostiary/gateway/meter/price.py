@@ -4,6 +4,7 @@ Each kind of token is charged once: cached, cache-write and audio tokens are par
 tokens part of the output; where a list has no rate for a kind, it is charged like the kind it is part of.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from ostiary.core.usage import Cost, Nano, Usage
@@ -35,12 +36,38 @@ def ceiling_cost(pricing: PricingRow, usage: Usage) -> Cost:
     )
 
 
+def upper_bound(price: PriceRow | PricingRow, usage: Usage) -> Nano:
+    """What `usage` costs at most, whatever kinds its tokens turn out to be."""
+    if isinstance(price, PricingRow):
+        return Nano(-(-(usage.input_tokens * price.ceiling.input + usage.output_tokens * price.ceiling.output) // _PER))
+    tables = (price.rates, *(tier for _, tier in price.tiers)) if price.tiers else (price.rates,)
+    return Nano(
+        max(
+            -(-(usage.input_tokens * _dearest_input(rates) + usage.output_tokens * _dearest_output(rates)) // _PER)
+            for rates in tables
+        )
+    )
+
+
+@lru_cache(maxsize=4096)
+def _dearest_input(rates: Rates) -> int:
+    kinds = (rates.cached, rates.cache_write, rates.cache_write_1h, rates.input_audio)
+    return max(rates.input, *(rate for rate in kinds if rate is not None), 0)
+
+
+@lru_cache(maxsize=4096)
+def _dearest_output(rates: Rates) -> int:
+    return max(rates.output, *(rate for rate in (rates.reasoning, rates.output_audio) if rate is not None), 0)
+
+
 def refuses_unknown(pricing: PricingRow) -> bool:
     """Whether a call without a known price must not go out."""
     return pricing.unknown is UnknownPrice.REFUSE
 
 
 def _product(rates: Rates, usage: Usage) -> int:
+    if usage == Usage(usage.input_tokens, usage.output_tokens):  # only plain tokens, as in most calls
+        return usage.input_tokens * rates.input + usage.output_tokens * rates.output
     cached = min(usage.cached_tokens, usage.input_tokens)
     write = min(usage.cache_write_tokens, usage.input_tokens - cached)
     hour = min(usage.cache_write_1h_tokens, write)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from ostiary.core.credential import mint, stored_digest
+from ostiary.core.digest import KeyedDigest
 from ostiary.core.error import CallerError, Code
 from ostiary.core.limit import KEY_OVERLAP_SECONDS_MAX
 from ostiary.core.port import Clock, Ids
@@ -44,7 +45,7 @@ class KeyService:
         self._store = store
         self._teams = teams
         self._overlay = overlay
-        self._pepper = pepper
+        self._pepper = KeyedDigest(pepper)
         self._entropy = entropy
         self._clock = clock
         self._ids = ids

@@ -3,6 +3,7 @@
 from typing import Final
 
 from ostiary.core.credential import stored_digest
+from ostiary.core.digest import KeyedDigest
 from ostiary.core.principal import Principal
 from ostiary.gateway.ports import Clock
 from ostiary.snapshot.keys import KeyEntry, KeyTable
@@ -19,7 +20,7 @@ class PublishedKeys:
     """
 
     def __init__(self, pepper: bytes, clock: Clock) -> None:
-        self._pepper = pepper
+        self._pepper = KeyedDigest(pepper)
         self._clock = clock
         self._table = KeyTable.empty()
         self._kept: dict[bytes, tuple[KeyEntry, Principal]] = {}

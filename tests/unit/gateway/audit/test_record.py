@@ -74,20 +74,6 @@ def test_an_aborted_call_keeps_what_its_opening_said():
     assert {name: getattr(closed, name) for name in shared} == {name: getattr(opened, name) for name in shared}
 
 
-def test_digests_are_keyed_and_separated():
-    one, two = b"1" * 32, b"2" * 32
-    assert record.content_digest(one, b"hello") == record.content_digest(one, b"hello")
-    assert record.content_digest(one, b"hello") != record.content_digest(two, b"hello")
-    names = {
-        record.pseudonym(key, tenant, person)
-        for key in (one, two)
-        for tenant, person in (("a", "b"), ("a", "c"), ("b", "b"), ("a\x00", "b"))
-    }
-    assert len(names) == 8
-    assert all(len(name) == 64 for name in names)
-    assert record.content_digest(one, b"a\x00b") != record.pseudonym(one, "a", "b")
-
-
 def test_refusals_and_recoveries_go_round():
     for kind, value in (
         (Kind.UNAUTHENTICATED, Unauthenticated(1, "192.0.2.0/24", "auth.invalid", 3)),

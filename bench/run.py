@@ -1,0 +1,389 @@
+"""Measure, and print the table. See README.md beside this file."""
+
+import argparse
+import json
+import math
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from subject import KEY, PLAIN, STREAMS, Running, available, body
+
+HERE = Path(__file__).resolve().parent
+GATEWAY_CORE, LOAD_CORE = 0, 1
+OPENAI = {
+    "id": "chatcmpl-0",
+    "object": "chat.completion",
+    "created": 1741569952,
+    "model": "gpt-4o-mini-2024-07-18",
+    "choices": [
+        {
+            "index": 0,
+            "message": {
+                "role": "assistant",
+                "content": "Hello! How can I help you today?",
+                "refusal": None,
+                "annotations": [],
+            },
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 19,
+        "completion_tokens": 10,
+        "total_tokens": 29,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    },
+    "service_tier": "default",
+    "system_fingerprint": "fp_0",
+}
+ANTHROPIC = {
+    "id": "msg_0",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5",
+    "content": [{"type": "text", "text": "Hello! How can I help you today?"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 19, "output_tokens": 10, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0},
+}
+UPSTREAM = """
+daemon off; master_process off; pid {work}/up.pid; error_log {work}/up.log;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off; client_body_temp_path {work}/ub; client_body_buffer_size 64k; default_type application/json;
+  keepalive_requests 100000000; keepalive_timeout 600s;
+  server {{
+    listen 127.0.0.1:{plain} backlog=2048;
+    location = /status {{ stub_status; }}
+    location = /v1/messages {{ return 200 '{anthropic}'; }}
+    location / {{ return 200 '{openai}'; }}
+  }}
+}}
+"""
+SECTIONS = ("plain", "big", "cross", "latency", "stream", "open", "keys")
+
+
+class Bench:
+    def __init__(self, work: Path, seconds: float):
+        self.work, self.seconds, self.polls = work, seconds, 0
+        self.helpers: list[subprocess.Popen] = []
+        for port in (PLAIN, STREAMS):
+            self.refuse_busy(port)
+        conf = work / "up.conf"
+        conf.write_text(
+            UPSTREAM.format(
+                work=work,
+                plain=PLAIN,
+                openai=json.dumps(OPENAI, separators=(",", ":")),
+                anthropic=json.dumps(ANTHROPIC, separators=(",", ":")),
+            )
+        )
+        self.helper(["nginx", "-p", str(work), "-c", str(conf), "-e", str(work / "up.log")])
+        self.helper([sys.executable, str(HERE / "streams.py"), str(STREAMS)])
+        for port, path in ((PLAIN, "/status"), (STREAMS, "/count")):
+            for _ in range(200):
+                try:
+                    self.get(port, path)
+                    break
+                except OSError:
+                    time.sleep(0.02)
+
+    def refuse_busy(self, port: int) -> None:
+        try:
+            self.get(port, "/")
+        except OSError:
+            return
+        sys.exit(f"something already listens on port {port}")
+
+    def helper(self, command: list[str]) -> None:
+        self.helpers.append(
+            subprocess.Popen(
+                ["taskset", "-c", str(LOAD_CORE), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        )
+
+    def get(self, port: int, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.read()
+
+    def served(self) -> int:
+        self.polls += 1
+        return int(self.get(PLAIN, "/status").split(b"\n")[2].split()[2]) - self.polls
+
+    def files(self, data: bytes, dialect: str) -> tuple[Path, str]:
+        path = self.work / "body.json"
+        path.write_bytes(data)
+        lines = ["content-type: application/json"]
+        lines.append(f"authorization: Bearer {KEY}" if dialect == "openai" else f"x-api-key: {KEY}")
+        if dialect == "anthropic":
+            lines.append("anthropic-version: 2023-06-01")
+        return path, "\n".join(lines)
+
+    def wrk(self, running: Running, path: str, data: bytes, *, dialect: str = "openai", connections: int = 32) -> dict:
+        """Saturate; CPU per request is the median of three windows inside the run."""
+        file, headers = self.files(data, dialect)
+        whole = math.ceil(self.seconds * 3 + 1.5)
+        process = subprocess.Popen(
+            [
+                "taskset",
+                "-c",
+                str(LOAD_CORE),
+                "wrk",
+                "-t1",
+                f"-c{connections}",
+                f"-d{whole}s",
+                "-s",
+                str(HERE / "post.lua"),
+                running.url(path),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "BENCH_BODY": str(file), "BENCH_HEADERS": headers},
+        )
+        time.sleep(1.0)
+        pids = running.pids()
+        windows, rates = [], []
+        for _ in range(3):
+            n, cpu, at = self.served(), running.cpu_ns(pids), time.monotonic()
+            time.sleep(self.seconds)
+            n, cpu, took = self.served() - n, running.cpu_ns(pids) - cpu, time.monotonic() - at
+            windows.append(cpu / max(n, 1) / 1e3)
+            rates.append(n / took)
+        out = process.communicate()[0]
+        bad = sum(int(found) for found in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
+        if bad or not re.search(r"[1-9]\d* requests in", out):
+            sys.exit(f"{running.subject.name} {path}: {bad} answers were errors\n{out}")
+        return {"cpu_us": round(statistics.median(windows), 1), "rate": round(statistics.median(rates))}
+
+    def client(self, mode: str, url: str, data: bytes, *, dialect: str = "openai", **options: float) -> dict:
+        file, headers = self.files(data, dialect)
+        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        done = subprocess.run(
+            [
+                "taskset",
+                "-c",
+                str(LOAD_CORE),
+                sys.executable,
+                str(HERE / "client.py"),
+                mode,
+                url,
+                str(file),
+                headers,
+                *arguments,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def streams(self, running: Running, path: str, data: bytes, *, dialect: str = "openai") -> dict:
+        """Paced streams of 64 chunks, 20 ms apart, 16 at once: CPU per stream."""
+        self.get(STREAMS, "/set?ms=20&chunks=64")
+        self.client("streams", running.url(path, stream=True), data, dialect=dialect, count=4, seconds=0.1)
+        windows, first = [], []
+        for _ in range(3):
+            pids = running.pids()
+            cpu = running.cpu_ns(pids)
+            told = self.client(
+                "streams", running.url(path, stream=True), data, dialect=dialect, count=16, seconds=self.seconds
+            )
+            if told["errors"]:
+                sys.exit(f"{running.subject.name} {path}: {told['errors']} streams failed")
+            windows.append((running.cpu_ns(pids) - cpu) / told["streams"] / 1e3)
+            first.append(told["first_p50_ms"])
+        return {"cpu_us": round(statistics.median(windows)), "first_p50_ms": statistics.median(first)}
+
+    def open_streams(self, running: Running, path: str, data: bytes, count: int) -> dict:
+        """Memory with `count` streams open, each having had its first chunk."""
+        self.get(STREAMS, "/set?ms=1000&chunks=64")
+        before = running.memory_kib()
+        file, headers = self.files(data, "openai")
+        process = subprocess.Popen(
+            [
+                "taskset",
+                "-c",
+                str(LOAD_CORE),
+                sys.executable,
+                str(HERE / "client.py"),
+                "open",
+                running.url(path, stream=True),
+                str(file),
+                headers,
+                "--count",
+                str(count),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        told = json.loads(process.stdout.readline())
+        time.sleep(0.5)
+        after = running.memory_kib()
+        process.stdin.close()
+        process.wait(20)
+        grown = sum(after.values()) - sum(before.values())
+        return {"open": told["open"], "kib_each": round(grown / count, 1), "errors": told["errors"]}
+
+    def close(self) -> None:
+        for one in self.helpers:
+            one.terminate()
+            one.wait()
+
+
+def measure(bench: Bench, running: Running, sections: set[str], result: dict) -> None:
+    chat = "/v1/chat/completions"
+    if "plain" in sections:
+        result["plain"] = bench.wrk(running, chat, body("bench", 1000))
+        result["plain_128"] = bench.wrk(running, chat, body("bench", 1000), connections=128)
+    if "big" in sections:
+        result["big"] = bench.wrk(running, chat, body("bench", 20_000))
+    if "cross" in sections and running.subject.cross:
+        result["openai_to_anthropic"] = bench.wrk(running, chat, body("bench-claude", 1000))
+        result["anthropic_to_openai"] = bench.wrk(
+            running, "/v1/messages", body("bench", 1000, dialect="anthropic"), dialect="anthropic"
+        )
+        result["anthropic_to_anthropic"] = bench.wrk(
+            running, "/v1/messages", body("bench-claude", 1000, dialect="anthropic"), dialect="anthropic"
+        )
+    if "latency" in sections:
+        result["latency"] = bench.client(
+            "latency", running.url(chat), body("bench", 1000), rate=200, seconds=bench.seconds * 2
+        )
+    if "stream" in sections:
+        result["stream"] = bench.streams(running, chat, body("bench-stream", 1000, stream=True))
+        if running.subject.cross:
+            result["stream_openai_to_anthropic"] = bench.streams(
+                running, chat, body("bench-claude-stream", 1000, stream=True)
+            )
+            result["stream_anthropic_to_openai"] = bench.streams(
+                running,
+                "/v1/messages",
+                body("bench-stream", 1000, stream=True, dialect="anthropic"),
+                dialect="anthropic",
+            )
+    if "open" in sections:
+        result["open"] = bench.open_streams(running, chat, body("bench-stream", 1000, stream=True), 1000)
+
+
+def many_keys(bench: Bench, subject, work: Path) -> dict:
+    """The same request with 10 keys and with a million in the installation's database."""
+    found = {}
+    for name, count in (("ten", 10), ("million", 1_000_000)):
+        folder = work / name
+        running = Running(subject, folder, GATEWAY_CORE)
+        running.stop()
+        subprocess.run(
+            [sys.executable, str(HERE / "keys.py"), str(folder / subject.name / "data"), str(count)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        running = Running(subject, folder, GATEWAY_CORE)
+        try:
+            found[name] = {
+                **bench.wrk(running, "/v1/chat/completions", body("bench", 1000)),
+                "start_s": round(running.start_seconds, 2),
+                "rss_kib": running.memory_kib(),
+            }
+        finally:
+            running.stop()
+    return found
+
+
+def fsync_ms(folder: Path) -> float:
+    """What the device takes to sync one 4 KiB write: the figure to hold latencies against."""
+    path = folder / "sync"
+    took = []
+    with path.open("wb") as file:
+        for _ in range(50):
+            file.write(bytes(4096))
+            file.flush()
+            at = time.perf_counter()
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - at)
+    return round(statistics.median(took) * 1e3, 3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--subjects", default="")
+    parser.add_argument("--seconds", type=float, default=2.0)
+    arguments = parser.parse_args()
+    for tool in ("nginx", "wrk", "taskset"):
+        if not shutil.which(tool):
+            sys.exit(f"the benchmark needs {tool}: apt install nginx wrk util-linux")
+    sections = set(arguments.only.split(","))
+    wanted = set(filter(None, arguments.subjects.split(",")))
+    results: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory(prefix="ostiary-bench-") as folder:
+        work = Path(folder)
+        bench = Bench(work, arguments.seconds)
+        try:
+            for subject in available():
+                if wanted and subject.name not in wanted:
+                    continue
+                print(f"measuring {subject.name} ({subject.note})", file=sys.stderr, flush=True)
+                running = Running(subject, work, GATEWAY_CORE)
+                result: dict = {"start_s": round(running.start_seconds, 2)}
+                time.sleep(1.0)
+                result["idle_kib"] = running.memory_kib()
+                try:
+                    measure(bench, running, sections, result)
+                    result["after_kib"] = running.memory_kib()
+                finally:
+                    running.stop()
+                results[subject.name] = result
+            if "keys" in sections and (not wanted or "ostiary" in wanted):
+                results["keys"] = many_keys(
+                    bench, next(one for one in available() if one.name == "ostiary"), work / "keys"
+                )
+        finally:
+            bench.close()
+        results["fsync_ms"] = fsync_ms(work)
+    kept = HERE / "results"
+    kept.mkdir(exist_ok=True)
+    (kept / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
+    report(results)
+
+
+def report(results: dict) -> None:
+    n = results.get("nginx", {}).get("plain", {}).get("cpu_us")
+    print(f"\nn = {n} us: the CPU of one plain nginx proxy request (1 KB, 32 connections) in this run")
+    print(f"device sync: {results['fsync_ms']} ms (median of 4 KiB writes)\n")
+    for name, result in results.items():
+        if not isinstance(result, dict) or name == "keys":
+            continue
+        print(
+            f"{name}: ready in {result['start_s']} s; idle {sum(result['idle_kib'].values()) // 1024} MiB {kib(result['idle_kib'])}"
+        )
+        for key, value in result.items():
+            if isinstance(value, dict) and "cpu_us" in value:
+                base = results.get("nginx", {}).get(key, {}).get("cpu_us")
+                ratio = f"  {value['cpu_us'] / n:6.2f} n" if n else ""
+                beside = f"  {value['cpu_us'] / base:6.2f} x nginx" if base and name != "nginx" else ""
+                rest = " ".join(f"{k}={v}" for k, v in value.items() if k != "cpu_us")
+                print(f"  {key:28} {value['cpu_us']:9.1f} us{ratio}{beside}   {rest}")
+            elif key in ("latency", "open"):
+                print(f"  {key:28} {value}")
+    for name, value in results.get("keys", {}).items():
+        print(
+            f"keys {name:10} {value['cpu_us']} us  {value['cpu_us'] / n if n else 0:.2f} n  start {value['start_s']} s  {kib(value['rss_kib'])}"
+        )
+
+
+def kib(found: dict[str, int]) -> str:
+    return "(" + ", ".join(f"{name} {value // 1024}" for name, value in found.items()) + " MiB)"
+
+
+main()
