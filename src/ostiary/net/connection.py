@@ -17,6 +17,7 @@ when a phase ends sooner than it. So a request on a busy connection arms nothing
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from typing import Final, Protocol, cast
@@ -69,9 +70,9 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_paused",
+        "_poll",
         "_quiet_bytes",
         "_reply",
-        "_sock",
         "_timer",
         "_timer_at",
         "_transport",
@@ -85,7 +86,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper, sock: socket.socket) -> None:
         self._loop = loop
         self._keeper = keeper
-        self._sock = sock
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
         self._parser: httptools.HttpResponseParser | None = None
         self._transport: asyncio.Transport | None = None
         self._reply: Reply | None = None
@@ -147,13 +149,7 @@ class Connection(asyncio.Protocol):
         """
         if self.closed or self._transport is None or self._transport.is_closing():
             return False
-        try:
-            self._sock.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return not self._poll.poll(0)  # a peek would cost an exception
 
     def resume(self) -> None:
         """The reader has taken what was held."""
