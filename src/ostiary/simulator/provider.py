@@ -39,13 +39,14 @@ class Provider:
     def plan(self, request: Received) -> Plan:
         """How this request is answered. Takes one behaviour off the programme."""
         messages = bool(request.header(b"anthropic-version")) or "/messages" in request.path
+        refuse: Callable[..., Plan] = anthropic.error if messages else openai.error
         try:
             behaviour = self._behaviour(request)
+            answered = anthropic.answer(request, behaviour) if messages else openai.answer(request, behaviour)
         except UnknownBehaviourError as problem:
-            if messages:
-                return anthropic.error(self._default, 400, message=str(problem))
-            return openai.error(self._default, 400, message=str(problem))
-        answered = anthropic.answer(request, behaviour) if messages else openai.answer(request, behaviour)
+            return refuse(self._default, 400, message=str(problem))
+        except (AttributeError, KeyError, TypeError):  # JSON of another shape than any real request has
+            return refuse(self._default, 400, message="The request is invalid (simulated).")
         return spoiled(answered, behaviour)
 
     def _behaviour(self, request: Received) -> Behaviour:

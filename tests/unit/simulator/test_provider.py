@@ -44,3 +44,11 @@ def test_path_and_headers_tell_the_vendors_apart(path, headers, marker):
 
 def test_a_body_that_is_no_json_is_answered_all_the_same():
     assert Provider().plan(Received("POST", "/v1/chat/completions", (KEY,), b"\xff")).status == 400
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("more", [b'"messages":[1]', b'"messages":{"a":1}', b'"messages":[{}],"tools":[3]'])
+def test_json_of_another_shape_is_refused(path, more):
+    headers = (KEY, (b"anthropic-version", b"x")) if path.endswith("messages") else (KEY,)
+    body = b'{"model":"m","max_tokens":5,"tools":[{"type":"function","input_schema":{},"name":"f"}],' + more + b"}"
+    assert Provider().plan(Received("POST", path, headers, body)).status == 400
