@@ -50,5 +50,5 @@ def test_a_body_that_is_no_json_is_answered_all_the_same():
 @pytest.mark.parametrize("more", [b'"messages":[1]', b'"messages":{"a":1}', b'"messages":[{}],"tools":[3]'])
 def test_json_of_another_shape_is_refused(path, more):
     headers = (KEY, (b"anthropic-version", b"x")) if path.endswith("messages") else (KEY,)
-    body = b'{"model":"m","max_tokens":5,"tools":[{"type":"function","input_schema":{},"name":"f"}],' + more + b"}"
+    body = b'{"model":"m","max_tokens":500,"tools":[{"type":"function","input_schema":{},"name":"f"}],' + more + b"}"
     assert Provider().plan(Received("POST", path, headers, body)).status == 400
