@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -55,18 +56,21 @@ def project_origin(source: JournalSource, view: UsageView, origin: str) -> int:
 def fold(origin: str, entries: Iterable[Entry]) -> Batch:
     """What these records add to the view. Pure. Unknown kinds add nothing."""
     batch = Batch([], {}, [], [], [], [], [])
+    # Most calls open and close within one stretch: their opening records need not be decoded at all.
+    opening: dict[int, Entry] = {}
     for entry in entries:
         if entry.sequence < 0:
+            continue
+        if entry.kind == Kind.OPENED:
+            opening[entry.sequence] = entry
             continue
         try:
             value = record.decode(entry.kind, entry.payload)
         except ValueError:
             batch.unreadable.append((entry.sequence, entry.kind))
             continue
-        if isinstance(value, Opened):
-            batch.opened[entry.sequence] = _open_call(entry.sequence, value)
-        elif isinstance(value, Closed):
-            if batch.opened.pop(value.opened, None) is None and value.opened >= 0:
+        if isinstance(value, Closed):
+            if opening.pop(value.opened, None) is None and value.opened >= 0:
                 batch.closed.append(value.opened)
             batch.calls.append(_call_row(origin, entry.sequence, entry.kind, value))
         elif isinstance(value, Unauthenticated):
@@ -75,6 +79,14 @@ def fold(origin: str, entries: Iterable[Entry]) -> Batch:
             batch.gaps.append((entry.sequence, value))
         elif isinstance(value, Recovered):
             batch.recoveries.append((entry.sequence, value))
+    for sequence, entry in opening.items():
+        try:
+            value = record.decode(entry.kind, entry.payload)
+        except ValueError:
+            batch.unreadable.append((sequence, entry.kind))
+            continue
+        assert isinstance(value, Opened)
+        batch.opened[sequence] = _open_call(sequence, value)
     return batch
 
 
@@ -126,9 +138,13 @@ def _call_row(origin: str, sequence: int, kind: int, closed: Closed) -> CallRow:
 
 def day_of(at_ns: int) -> str:
     """The UTC day of a wall-clock time, YYYY-MM-DD."""
-    days = at_ns // (86_400 * 1_000_000_000)
+    return _day(at_ns // (86_400 * 1_000_000_000))
+
+
+@lru_cache(maxsize=64)
+def _day(days: int) -> str:
     return (dt.date(1970, 1, 1) + dt.timedelta(days=days)).isoformat()
 
 
 def _bounded(value: int, most: int) -> int:
-    return min(max(value, 0), most)
+    return value if 0 <= value <= most else min(max(value, 0), most)

@@ -168,16 +168,8 @@ def _reason(text: str) -> str:
 
 
 def _shallow(body: bytes) -> bool:
-    """Whether the brackets are too few for the bound to be passed."""
-    brackets = 0
-    for opening in (b"{", b"["):
-        position = body.find(opening)
-        while position >= 0:
-            brackets += 1
-            if brackets > JSON_DEPTH_MAX:
-                return False
-            position = body.find(opening, position + 1)
-    return True
+    """Whether the brackets, those inside strings counted too, are too few for the bound to be passed."""
+    return body.count(b"{") + body.count(b"[") <= JSON_DEPTH_MAX
 
 
 def _deeper(value: object, depth_max: int) -> bool:
