@@ -98,12 +98,21 @@ class _Message:
         thinking = body.get("thinking")
         if isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive"):
             self._think()
-        text = "This is a simulated refusal." if behaviour.fault is Fault.REFUSAL else behaviour.text
+        refused = behaviour.fault is Fault.REFUSAL
+        text = "This is a simulated refusal." if refused else behaviour.text or self._structured()
         self._speak(content.tokens(source, behaviour.tokens, text))
         if behaviour.fault in (Fault.REFUSAL, Fault.FILTER):
             self._reason = "refusal"
         elif self._reason == "end_turn":
             self._call()
+
+    def _structured(self) -> str:
+        """The answer in the form asked for, by either name that the vendor has given the field."""
+        config = self._body.get("output_config")
+        asked = (config.get("format") if isinstance(config, dict) else None) or self._body.get("output_format")
+        if isinstance(asked, dict) and asked.get("type") == "json_schema":
+            return msgspec.json.encode(content.sample(asked.get("schema"), self._source)).decode()
+        return ""
 
     def _think(self) -> None:
         pieces = content.tokens(self._source, 6, "This is simulated thinking, nothing more.")

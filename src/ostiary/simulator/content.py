@@ -61,28 +61,33 @@ def measure(value: Any) -> int:
             return 1
 
 
-def sample(schema: Any, source: Source, depth: int = 0) -> Any:
-    """A value that fits a JSON schema as far as it uses the usual words."""
+def sample(schema: Any, source: Source) -> Any:
+    """A value that fits a JSON schema as far as it uses the usual words, references within it among them."""
+    return _sample(schema, source, schema, 0)
+
+
+def _sample(schema: Any, source: Source, root: Any, depth: int) -> Any:
     if not isinstance(schema, Mapping) or depth > 16:
         return "simulated"
+    if isinstance(schema.get("$ref"), str):
+        return _sample(_referred(schema["$ref"], root), source, root, depth + 1)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
         return schema["enum"][source.below(len(schema["enum"]))]
     for name in ("anyOf", "oneOf", "allOf"):
         if schema.get(name):
-            return sample(schema[name][0], source, depth + 1)
+            return _sample(schema[name][0], source, root, depth + 1)
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
         kind = kind[0] if kind else "null"
     match kind:
         case "object":
             fields = schema.get("properties", {})
-            return {name: sample(field, source, depth + 1) for name, field in fields.items()}
+            return {name: _sample(field, source, root, depth + 1) for name, field in fields.items()}
         case "array":
-            return [
-                sample(schema.get("items", {}), source, depth + 1) for _ in range(max(1, schema.get("minItems", 1)))
-            ]
+            items, count = schema.get("items", {}), max(1, schema.get("minItems", 1))
+            return [_sample(items, source, root, depth + 1) for _ in range(count)]
         case "integer" | "number":
             return max(schema.get("minimum", 0), source.below(100)) if "maximum" not in schema else schema["maximum"]
         case "boolean":
@@ -91,6 +96,15 @@ def sample(schema: Any, source: Source, depth: int = 0) -> Any:
             return None
         case _:
             return "simulated"
+
+
+def _referred(reference: str, root: Any) -> Any:
+    """What `#/a/b` means in `root`; None where that is nothing."""
+    head, *names = reference.split("/")
+    found = root if head == "#" else None
+    for name in names:
+        found = found.get(name.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found
 
 
 def text_of(content: Any) -> str:

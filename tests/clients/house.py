@@ -1,0 +1,150 @@
+"""A gateway as it is deployed, `ostiary serve` in a process of its own, before a simulated provider of both dialects."""
+
+import asyncio
+import contextlib
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import msgspec
+
+from ostiary.simulator.behaviour import of_header
+from ostiary.simulator.server import SimulatedProvider
+
+KEY = "a-key-of-the-team-that-tests-clients"
+NARROW_KEY = "a-key-that-may-use-one-model-only"
+UPSTREAM_KEY = "sk-upstream-canary-0123456789abcdef"
+WAIT_SECONDS = 60.0
+
+CONFIGURATION = """\
+data_dir: ./data
+server: {{port: 0, drain_seconds: 2}}
+admin:  {{port: 0}}
+log:    {{level: warning}}
+providers:
+  oai: {{dialect: openai, base_url: "{upstream}/v1", auth: {{secret: "${{file:provider.key}}"}}}}
+  ant: {{dialect: anthropic, base_url: "{upstream}", auth: {{scheme: x-api-key, secret: "${{file:provider.key}}"}}}}
+models:
+  gpt:     {{targets: [{{provider: oai, model: sim-gpt}}]}}
+  claude:  {{targets: [{{provider: ant, model: sim-claude}}]}}
+  flaky:   {{targets: [{{provider: oai, model: sim-error-503}}], fallbacks: [claude]}}
+  "oai/*": {{targets: [{{provider: oai, model: "*"}}]}}
+  "ant/*": {{targets: [{{provider: ant, model: "*"}}]}}
+tenants:
+  - name: acme
+    teams:
+      - name: search
+        models: ["*"]
+        keys:
+          - {{name: clients, secret: {key}}}
+          - {{name: narrow, secret: {narrow}, models: [gpt]}}
+"""
+
+
+class _Named(msgspec.Struct):
+    model: str = ""
+
+
+def _asked(request):
+    """What a model named like `fault=cut; after=3` asks of the simulator; other names mean what they always do."""
+    name = msgspec.json.decode(request.body, type=_Named).model if request.body else ""
+    return of_header(name) if "=" in name else None
+
+
+class Upstream:
+    """The simulated provider, on a loop in a thread of its own, so that clients that block cannot stop it."""
+
+    def __init__(self):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-provider")
+        self.provider = SimulatedProvider(script=_asked)
+
+    def __enter__(self):
+        self._thread.start()
+        self._run(self.provider.__aenter__())
+        return self
+
+    def __exit__(self, *exc):
+        try:
+            self._run(self.provider.__aexit__(*exc))
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(WAIT_SECONDS)
+            self._loop.close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.provider.port}"
+
+    def last(self, model):
+        """The last request for the provider's model `model`."""
+        return next(one for one in reversed(self.provider.requests) if self._model(one) == model)
+
+    def body(self, model):
+        """Its body, as values."""
+        return msgspec.json.decode(self.last(model).request.body)
+
+    def cancelled(self, model):
+        """Wait until the last request for `model` has been given up by the gateway; TimeoutError if it is not."""
+        entry = self.last(model)
+        self._run(self.provider.until(lambda: entry.cancelled))
+
+    def _run(self, awaitable):
+        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result(WAIT_SECONDS)
+
+    @staticmethod
+    def _model(entry):
+        return msgspec.json.decode(entry.request.body, type=_Named).model if entry.request.body else ""
+
+
+class Process:
+    """A command that says `ready: ...` once it serves. `lines` is all it said."""
+
+    def __init__(self, *words, cwd):
+        self._process = subprocess.Popen(
+            words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._ready = threading.Event()
+        self.lines = []
+        self._reader = threading.Thread(target=self._read, name=f"output of {words[0]}")
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.lines.append(line)
+            if line.startswith("ready: "):
+                self._ready.set()
+        self._ready.set()
+
+    def wait_ready(self):
+        """The line that says so. AssertionError with all it said if it ended instead."""
+        assert self._ready.wait(WAIT_SECONDS), "".join(self.lines)
+        found = [line for line in self.lines if line.startswith("ready: ")]
+        assert found, "".join(self.lines)
+        return found[0]
+
+    def stop(self):
+        """Ask it to stop, as an init system does; its exit status."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(WAIT_SECONDS)
+        finally:
+            self._process.kill()
+            self._reader.join(WAIT_SECONDS)
+            self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def gateway(folder, configuration):
+    """`ostiary serve` on this configuration; gives the URL it listens on. It must stop cleanly when asked to."""
+    (folder / "provider.key").write_text(UPSTREAM_KEY + "\n")
+    (folder / "ostiary.yaml").write_text(configuration)
+    process = Process(str(Path(sys.executable).with_name("ostiary")), "serve", "--config", "ostiary.yaml", cwd=folder)
+    try:
+        yield process.wait_ready().split()[2]
+    finally:
+        status = process.stop()
+    assert status == 0, "".join(process.lines)
+    assert UPSTREAM_KEY not in "".join(process.lines)
