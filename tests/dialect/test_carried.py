@@ -191,6 +191,13 @@ def test_a_wrong_field_is_named(client, change, param):
     assert (caught.value.code, caught.value.param) == (Code.REQUEST_INVALID, param)
 
 
+@pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "m"}])
+def test_a_conversation_kept_by_the_provider_is_refused_even_where_fields_may_be_left_out(thread):
+    with pytest.raises(CallerError) as caught:
+        translate(A, O, {"thread": thread}, drop=True)
+    assert (caught.value.code, caught.value.param) == (Code.REQUEST_UNSUPPORTED, "thread")
+
+
 def test_arguments_that_are_no_object_are_kept_inside_one():
     change = said(tool_calls=[{"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"cut'}}])
     body = json.loads(translate(O, A, change, drop=False).body)

@@ -157,13 +157,20 @@ def test_every_reason_has_a_form_the_official_sdk_reads(name, code):
         assert json.loads(answer.body)["error"].keys() == {"message", "type", "param", "code"}
     else:
         seen = anthropic.Anthropic(api_key="k")._make_status_error_from_response(response)
-        assert seen.body["error"]["code"] == str(code)
+        assert seen.body["error"]["code"] == seen.error_code == str(code)
         assert seen.body["type"] == "error"
         assert seen.request_id == "req-1"
         assert answer.status == (
             529 if code in (Code.UPSTREAM_OVERLOADED, Code.GATEWAY_OVERLOADED) else REASONS[code].status
         )
     assert "What happened." in str(seen)
+
+
+def test_a_refused_thread_is_told_in_the_word_on_which_anthropics_sdk_sends_the_whole_conversation():
+    error = CallerError(Code.REQUEST_UNSUPPORTED, "No threads here.", param="thread")
+    told = json.loads(DIALECTS["anthropic"].encode_error(error, "req-1").body)["error"]
+    assert told["details"] == {"error_code": "thread_unsupported_request"}
+    assert told["code"] == "request.unsupported"
 
 
 @both

@@ -1,7 +1,8 @@
 """Errors in Anthropic's form: {"type": "error", "error": {"type", "message"}, "request_id"}.
 
-Our reason code stands beside them, as `error.code`, and the field at fault as `error.param`: members Anthropic's
-clients pass over.
+Our reason code stands where Anthropic's SDKs look for one, in `error.details.error_code`, and as `error.code` beside
+the field at fault, `error.param`, under the names that callers of the other dialect know. Where Anthropic has a code
+of its own that its SDKs act on, that one stands in `details`.
 """
 
 import math
@@ -27,6 +28,7 @@ _TYPES: Final = {
     504: "timeout_error",
     _OVERLOADED: "overloaded_error",
 }
+_THEIR_CODES: Final = {(Code.REQUEST_UNSUPPORTED, "thread"): "thread_unsupported_request"}
 _STATUSES: Final = {word: status for status, word in _TYPES.items()} | {"invalid_request_error": 400}
 
 
@@ -34,7 +36,9 @@ def error_object(error: OstiaryError, request_id: str) -> dict[str, object]:
     """The body of an error answer, also sent as a stream's `error` event."""
     status = error_status(error)
     kind = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-    inner: dict[str, object] = {"type": kind, "message": error.message, "code": str(error.code)}
+    code = str(error.code)
+    details = {"error_code": _THEIR_CODES.get((error.code, error.param or ""), code)}
+    inner: dict[str, object] = {"type": kind, "message": error.message, "details": details, "code": code}
     if error.param is not None:
         inner["param"] = error.param
     return {"type": "error", "error": inner, "request_id": request_id}

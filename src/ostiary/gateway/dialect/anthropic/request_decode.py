@@ -2,8 +2,9 @@
 
 Read whole and strictly: every member is either understood, or known to change nothing at the value it has, or kept
 in `extensions` under its path, where another dialect meets and names it. A content block of a kind nobody knows is
-refused at once: it has a place in the conversation that no extension can hold. Tools that run at the provider
-(web search, code execution) are extensions under `tools[i]`.
+refused at once: it has a place in the conversation that no extension can hold; so is a thread, in which the provider
+keeps the conversation: left out, the next turn would come without what was said. Tools that run at the provider (web
+search, code execution) are extensions under `tools[i]`.
 """
 
 from typing import Final
@@ -74,6 +75,8 @@ def decode_chat(document: Document) -> ChatCall:
     extensions: dict[str, bytes] = {}
     raws = raw_members(document)
     model = model_name(tree)
+    if fields.take("thread") is not None:
+        unsupported("thread", "is kept by the provider and cannot be carried to this model; send all messages")
     conversation = _Conversation(raws, extensions)
     system = conversation.system(fields)
     messages = conversation.messages(fields.items("messages"))
