@@ -9,7 +9,7 @@ Header = tuple[bytes, bytes]
 """A name in lower case and a value, both as they stand on the wire."""
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, cache_hash=True):
     """Where an HTTP request goes: scheme http or https, host, port."""
 
     scheme: str

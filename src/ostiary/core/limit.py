@@ -89,10 +89,13 @@ JOURNAL_UNSYNCED_BYTES_MAX: Final = 32 * 1024 * 1024
 # --- observation ------------------------------------------------------------------------------------------
 METRIC_LABEL_VALUES_MAX: Final = 200
 LOG_FIELD_CHARS_MAX: Final = 512
+LOG_EXCEPTION_CHARS_MAX: Final = 16 * 1024
+LOG_LINES_WAITING_MAX: Final = 2_000
 REFUSAL_SOURCES_MAX: Final = 1_024
 
 # --- control ----------------------------------------------------------------------------------------------
 SNAPSHOT_POLL_SECONDS: Final = 0.2
+SECRETS_POLL_SECONDS: Final = 1.0
 CONFIG_POLL_SECONDS: Final = 0.5
 ROWS_POLL_SECONDS: Final = 0.2
 KEY_DELTA_ENTRIES_MAX: Final = 1_000

@@ -34,7 +34,7 @@ from ostiary.core.principal import Principal
 from ostiary.core.usage import Nano, Usage
 from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.audit import record
-from ostiary.gateway.audit.draft import Draft
+from ostiary.gateway.audit.draft import Draft, milliseconds
 from ostiary.gateway.cache.recall import recall
 from ostiary.gateway.dialect import ChatPeek, Dialect, EmbeddingsPeek, Encoded, StreamEncoder
 from ostiary.gateway.guard.screen import screen_request, screen_stream
@@ -495,8 +495,8 @@ class Exchange:
                 target=step.target,
                 status=200 if error is None else error.status,
                 reason="" if error is None else error.code,
-                first_byte_ms=_ms(draft.first_byte_at - began) if draft.first_byte_at > began else 0.0,
-                total_ms=_ms(self.world.clock.monotonic() - began),
+                first_byte_ms=milliseconds(draft.first_byte_at - began) if draft.first_byte_at > began else 0.0,
+                total_ms=milliseconds(self.world.clock.monotonic() - began),
             )
         )
 
@@ -595,7 +595,3 @@ def _visible(text: str) -> bytes:
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1e3, 3)

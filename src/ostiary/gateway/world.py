@@ -53,7 +53,7 @@ class World:
         self.open_calls = 0
         self.gap_from_ns = 0
         self.gap_calls = 0
-        self._credentials: dict[ProviderRow, tuple[Header, ...]] = {}
+        self._credentials: dict[str, tuple[Header, ...]] = {}
 
     def swap(self, index: Index) -> None:
         """Take a new snapshot, and the credentials it refers to."""
@@ -62,7 +62,7 @@ class World:
 
     def provider_headers(self, provider: ProviderRow) -> tuple[Header, ...]:
         """What is sent to a provider with every request. Raises UpstreamError upstream.credential."""
-        found = self._credentials.get(provider)
+        found = self._credentials.get(provider.name)
         if found is None:
             ref = provider.auth.secret
             try:
@@ -71,5 +71,5 @@ class World:
                 raise UpstreamError(Code.UPSTREAM_CREDENTIAL, f"Provider {provider.name}: {error.message}.") from error
             extra = tuple((name.lower().encode(), value.encode()) for name, value in provider.headers)
             found = (JSON_TYPE, _USER_AGENT, *extra, *credential)
-            self._credentials[provider] = found
+            self._credentials[provider.name] = found
         return found

@@ -33,7 +33,7 @@ class Residency(StrEnum):
     PRIVATE = "private"
 
 
-class TlsRow(msgspec.Struct, frozen=True):
+class TlsRow(msgspec.Struct, frozen=True, cache_hash=True):
     """TLS towards one provider: a CA bundle in place of the system's, a client certificate with its key (paths).
 
     `minimum_version` is 1.3 unless an operator makes the exception 1.2 for this provider.

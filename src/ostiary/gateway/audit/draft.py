@@ -14,42 +14,33 @@ from ostiary.core.usage import Cost, Usage
 class Draft:
     """What is known of one call so far. Times are monotonic seconds, 0.0 where the moment has not come."""
 
-    __slots__ = (
-        "answer_digest",
-        "attempts",
-        "cost",
-        "deployment",
-        "dialect",
-        "digest_key",
-        "dropped_fields",
-        "end_user",
-        "error",
-        "error_class",
-        "fallback",
-        "feature",
-        "finish_reason",
-        "first_byte_at",
-        "first_content_at",
-        "label",
-        "operation",
-        "original_model",
-        "principal",
-        "prompt_digest",
-        "prompt_id",
-        "prompt_version",
-        "provider",
-        "received_at",
-        "request_id",
-        "request_model",
-        "response_model",
-        "sent_at",
-        "snapshot",
-        "started_at",
-        "status",
-        "stream",
-        "usage",
-        "usage_estimated",
-    )
+    # Defaults stand on the class: a call sets what it learns and nothing else.
+    stream: bool = False
+    label: Sensitivity = Sensitivity.INTERNAL
+    original_model: str = ""
+    request_model: str = ""
+    response_model: str = ""
+    provider: str = ""
+    feature: str = ""
+    prompt_id: str = ""
+    prompt_version: str = ""
+    end_user: str = ""
+    prompt_digest: str = ""
+    answer_digest: str = ""
+    digest_key: str = ""
+    status: int = 0
+    error: str = ""
+    error_class: str = ""
+    fallback: str = ""
+    finish_reason: str = ""
+    usage: Usage = Usage()
+    usage_estimated: bool = False
+    cost: Cost | None = None
+    dropped_fields: tuple[str, ...] = ()
+    received_at: float = 0.0
+    sent_at: float = 0.0
+    first_byte_at: float = 0.0
+    first_content_at: float = 0.0
 
     def __init__(
         self, request_id: str, principal: Principal, operation: Operation, dialect: DialectName, snapshot: str
@@ -59,35 +50,9 @@ class Draft:
         self.operation = operation
         self.dialect = dialect
         self.snapshot = snapshot
-        self.stream = False
-        self.label = Sensitivity.INTERNAL
-        self.original_model = ""
-        self.request_model = ""
-        self.response_model = ""
-        self.provider = ""
-        self.feature = ""
-        self.prompt_id = ""
-        self.prompt_version = ""
         self.deployment: Deployment = principal.deployment
-        self.end_user = ""
-        self.prompt_digest = ""
-        self.answer_digest = ""
-        self.digest_key = ""
-        self.status = 0
-        self.error = ""
-        self.error_class = ""
-        self.fallback = ""
-        self.finish_reason = ""
-        self.usage = Usage()
-        self.usage_estimated = False
-        self.cost: Cost | None = None
         self.attempts: list[Attempt] = []
-        self.dropped_fields: tuple[str, ...] = ()
         self.started_at = 0.0
-        self.received_at = 0.0
-        self.sent_at = 0.0
-        self.first_byte_at = 0.0
-        self.first_content_at = 0.0
 
     def opened(self, at_ns: int, target: str) -> Opened:
         """The opening record."""
@@ -139,11 +104,11 @@ class Draft:
             error=self.error,
             error_class=self.error_class,
             timings=Timings(
-                received_ms=self._since(self.received_at),
-                sent_ms=self._since(self.sent_at),
-                first_byte_ms=self._since(self.first_byte_at),
-                first_content_ms=self._since(self.first_content_at),
-                total_ms=self._since(now),
+                milliseconds(self.received_at - self.started_at) if self.received_at else 0.0,
+                milliseconds(self.sent_at - self.started_at) if self.sent_at else 0.0,
+                milliseconds(self.first_byte_at - self.started_at) if self.first_byte_at else 0.0,
+                milliseconds(self.first_content_at - self.started_at) if self.first_content_at else 0.0,
+                milliseconds(now - self.started_at),
             ),
             attempts=tuple(self.attempts),
             usage=self.usage,
@@ -159,5 +124,7 @@ class Draft:
             finish_reason=self.finish_reason,
         )
 
-    def _since(self, moment: float) -> float:
-        return round((moment - self.started_at) * 1e3, 3) if moment else 0.0
+
+def milliseconds(seconds: float) -> float:
+    """Seconds as milliseconds with three decimals, which is what a record keeps."""
+    return int(seconds * 1e6) / 1e3

@@ -162,6 +162,8 @@ def _dialect(head: RequestHead) -> DialectName:
 
 
 def _check_media_type(value: bytes) -> None:
+    if value == b"application/json":
+        return
     kind, _, parameters = value.partition(b";")
     if kind.strip().lower() != b"application/json":
         raise CallerError(Code.REQUEST_MEDIA_TYPE, "Send the body as `content-type: application/json`.")

@@ -1,0 +1,1 @@
+"""What content holds, and what is done about it."""

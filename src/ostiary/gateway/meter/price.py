@@ -4,13 +4,15 @@ Each kind of token is charged once: cached, cache-write and audio tokens are par
 tokens part of the output; where a list has no rate for a kind, it is charged like the kind it is part of.
 """
 
-from functools import lru_cache
 from typing import Final
 
 from ostiary.core.usage import Cost, Nano, Usage
 from ostiary.snapshot.tables import PriceRow, PricingRow, Rates, UnknownPrice
 
 _PER: Final = 1_000_000
+_DEAREST_KEPT_MAX: Final = 4_096
+_dearest: Final[dict[int, tuple[PriceRow | PricingRow, int, int]]] = {}
+"""The dearest rates of rows in use, by identity; a row is kept alive by its entry, so an identity is never reused."""
 
 
 def cost(price: PriceRow, usage: Usage, *, estimated: bool = False) -> Cost:
@@ -38,26 +40,27 @@ def ceiling_cost(pricing: PricingRow, usage: Usage) -> Cost:
 
 def upper_bound(price: PriceRow | PricingRow, usage: Usage) -> Nano:
     """What `usage` costs at most, whatever kinds its tokens turn out to be."""
+    key = id(price)
+    found = _dearest.get(key)
+    if found is None or found[0] is not price:
+        if len(_dearest) >= _DEAREST_KEPT_MAX:
+            _dearest.clear()
+        found = _dearest[key] = (price, *_dearest_rates(price))
+    return Nano(-(-(usage.input_tokens * found[1] + usage.output_tokens * found[2]) // _PER))
+
+
+def _dearest_rates(price: PriceRow | PricingRow) -> tuple[int, int]:
+    """The highest rate of any kind of input and of any kind of output token, in any tier."""
     if isinstance(price, PricingRow):
-        return Nano(-(-(usage.input_tokens * price.ceiling.input + usage.output_tokens * price.ceiling.output) // _PER))
-    tables = (price.rates, *(tier for _, tier in price.tiers)) if price.tiers else (price.rates,)
-    return Nano(
-        max(
-            -(-(usage.input_tokens * _dearest_input(rates) + usage.output_tokens * _dearest_output(rates)) // _PER)
-            for rates in tables
-        )
+        tables: tuple[Rates, ...] = (price.ceiling,)
+    else:
+        tables = (price.rates, *(tier for _, tier in price.tiers))
+    inputs = [(row.input, row.cached, row.cache_write, row.cache_write_1h, row.input_audio) for row in tables]
+    outputs = [(row.output, row.reasoning, row.output_audio) for row in tables]
+    return (
+        max(rate for row in inputs for rate in row if rate is not None),
+        max(rate for row in outputs for rate in row if rate is not None),
     )
-
-
-@lru_cache(maxsize=4096)
-def _dearest_input(rates: Rates) -> int:
-    kinds = (rates.cached, rates.cache_write, rates.cache_write_1h, rates.input_audio)
-    return max(rates.input, *(rate for rate in kinds if rate is not None), 0)
-
-
-@lru_cache(maxsize=4096)
-def _dearest_output(rates: Rates) -> int:
-    return max(rates.output, *(rate for rate in (rates.reasoning, rates.output_audio) if rate is not None), 0)
 
 
 def refuses_unknown(pricing: PricingRow) -> bool:

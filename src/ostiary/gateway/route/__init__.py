@@ -1,0 +1,1 @@
+"""Which targets are tried, in which order."""

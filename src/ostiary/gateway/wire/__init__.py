@@ -1,0 +1,1 @@
+"""Framing shared by dialects: JSON, events, fields."""

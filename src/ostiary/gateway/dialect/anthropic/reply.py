@@ -49,6 +49,8 @@ class WireBlock(msgspec.Struct):
 
 
 class WireReply(msgspec.Struct):
+    """A plain answer; blocks stay raw until their type is known."""
+
     content: list[WireBlock]
     id: str | None = None
     model: str | None = None

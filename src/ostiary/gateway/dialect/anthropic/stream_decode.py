@@ -36,6 +36,8 @@ _NULL: Final = b"null"
 
 
 class WireDelta(msgspec.Struct):
+    """What an event adds."""
+
     type: str | None = None
     text: str | None = None
     partial_json: str | None = None
@@ -47,12 +49,16 @@ class WireDelta(msgspec.Struct):
 
 
 class WireMessage(msgspec.Struct):
+    """The message an event begins."""
+
     id: str | None = None
     model: str | None = None
     usage: msgspec.Raw = _ABSENT
 
 
 class WireEvent(msgspec.Struct):
+    """One event of a stream."""
+
     type: str
     index: int = 0
     delta: WireDelta | None = None

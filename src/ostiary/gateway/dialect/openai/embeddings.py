@@ -21,11 +21,15 @@ _DIMENSIONS_MAX: Final = 1_000_000
 
 
 class WireVector(msgspec.Struct):
+    """One vector of an answer."""
+
     embedding: msgspec.Raw
     index: int = 0
 
 
 class WireVectors(msgspec.Struct):
+    """An answer to an embeddings call."""
+
     data: list[WireVector]
     model: str | None = None
 

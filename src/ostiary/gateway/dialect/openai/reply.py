@@ -7,11 +7,12 @@ as a plain stop: the answer itself is whole.
 """
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from ostiary.core.error import Code, UpstreamError
+from ostiary.core.limit import USAGE_TOKENS_MAX
 from ostiary.core.message import Part, RefusalPart, TextPart, ThinkingPart, ToolUsePart
 from ostiary.core.reply import ChatReply, Choice, FinishReason, TokenLogprob
 from ostiary.core.usage import Usage
@@ -45,12 +46,16 @@ _NO_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class WireTopLogprob(msgspec.Struct):
+    """An alternative to a token."""
+
     token: str
     logprob: float
     bytes: list[int] | None = None
 
 
 class WireLogprob(msgspec.Struct):
+    """A token with its probability."""
+
     token: str
     logprob: float
     bytes: list[int] | None = None
@@ -58,21 +63,29 @@ class WireLogprob(msgspec.Struct):
 
 
 class WireLogprobs(msgspec.Struct):
+    """The probabilities of a choice."""
+
     content: list[WireLogprob] | None = None
     refusal: list[WireLogprob] | None = None
 
 
 class WireFunction(msgspec.Struct, gc=False):
+    """A call of a function."""
+
     name: str | None = None
     arguments: str | None = None
 
 
 class WireCustom(msgspec.Struct, gc=False):
+    """A call of a custom tool."""
+
     name: str | None = None
     input: str | None = None
 
 
 class WireToolCall(msgspec.Struct):
+    """A tool call of either kind."""
+
     index: int | None = None
     id: str | None = None
     type: str | None = None
@@ -96,6 +109,8 @@ class WireMessage(msgspec.Struct):
 
 
 class WireChoice(msgspec.Struct):
+    """One choice."""
+
     message: WireMessage
     index: int = 0
     finish_reason: str | None = None
@@ -103,6 +118,8 @@ class WireChoice(msgspec.Struct):
 
 
 class WireReply(msgspec.Struct):
+    """A plain answer."""
+
     choices: list[WireChoice]
     id: str | None = None
     model: str | None = None
@@ -114,10 +131,66 @@ class WireReply(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(WireReply)
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=USAGE_TOKENS_MAX)]
+
+
+class _WireDetails(msgspec.Struct):
+    cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    reasoning_tokens: _Count | None = None
+    accepted_prediction_tokens: _Count | None = None
+    rejected_prediction_tokens: _Count | None = None
+
+
+class _WireUsage(msgspec.Struct):
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _WireDetails | None = None
+    completion_tokens_details: _WireDetails | None = None
+
+
+_NO_DETAILS: Final = _WireDetails()
+
+
 def decode_usage(value: object) -> tuple[Usage | None, bool]:
     """The usage an answer reports, and whether it reported numbers that cannot be true (then there is no usage)."""
     if value is None:
         return None, False
+    try:
+        wire = msgspec.convert(value, _WireUsage)
+    except msgspec.ValidationError:
+        return _odd_usage(value)
+    if wire.prompt_tokens is None and wire.completion_tokens is None:
+        return None, False
+    prompt = wire.prompt_tokens_details or _NO_DETAILS
+    completion = wire.completion_tokens_details or _NO_DETAILS
+    return _plausible(
+        Usage(
+            wire.prompt_tokens or 0,
+            wire.completion_tokens or 0,
+            prompt.cached_tokens or 0,
+            prompt.cache_write_tokens or 0,
+            0,
+            completion.reasoning_tokens or 0,
+            prompt.audio_tokens or 0,
+            completion.audio_tokens or 0,
+            completion.accepted_prediction_tokens or 0,
+            completion.rejected_prediction_tokens or 0,
+        )
+    )
+
+
+def _plausible(usage: Usage) -> tuple[Usage | None, bool]:
+    if usage.cached_tokens + usage.cache_write_tokens > usage.input_tokens:
+        return None, True
+    if usage.input_audio_tokens > usage.input_tokens or usage.output_audio_tokens > usage.output_tokens:
+        return None, True
+    return usage, False
+
+
+def _odd_usage(value: object) -> tuple[Usage | None, bool]:
+    """The same for an object of another form: counts as floats, or numbers that cannot be true."""
     if type(value) is not dict:
         return None, True
     prompt = _details(value.get("prompt_tokens_details"))
@@ -137,11 +210,7 @@ def decode_usage(value: object) -> tuple[Usage | None, bool]:
         return None, False
     if NOT_TRUE in msgspec.structs.astuple(usage):
         return None, True
-    if usage.cached_tokens + usage.cache_write_tokens > usage.input_tokens:
-        return None, True
-    if usage.input_audio_tokens > usage.input_tokens or usage.output_audio_tokens > usage.output_tokens:
-        return None, True
-    return usage, False
+    return _plausible(usage)
 
 
 def _details(value: object) -> dict[str, object]:

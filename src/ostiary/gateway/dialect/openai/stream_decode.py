@@ -52,6 +52,8 @@ _ABSENT: Final = msgspec.Raw(b"null")
 
 
 class WireDelta(msgspec.Struct):
+    """What a chunk adds to a choice."""
+
     delta: WireMessage | None = None
     index: int = 0
     finish_reason: str | None = None
@@ -59,6 +61,8 @@ class WireDelta(msgspec.Struct):
 
 
 class WireChunk(msgspec.Struct):
+    """One chunk of a stream."""
+
     choices: list[WireDelta] | None = None
     usage: msgspec.Raw = _ABSENT
     model: str | None = None
