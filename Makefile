@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN_STAMP := .venv/.run-stamp
 DEV_STAMP := .venv/.dev-stamp
 
-.PHONY: help demo run test check fix cover bench drill test-live lock clean
+.PHONY: help demo run test check fix cover bench drill test-live docs sbom wheel lock clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -30,7 +30,7 @@ run: $(RUN_STAMP)  ## the gateway itself, with ./ostiary.yaml if there is one
 	@$(BIN)/ostiary serve
 
 test: $(DEV_STAMP)  ## all tests: minutes
-	@$(BIN)/python -m pytest -n 2 --dist worksteal tests
+	@$(BIN)/python -m pytest -rs -n 2 --dist worksteal tests
 
 check: $(DEV_STAMP)  ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
@@ -54,9 +54,19 @@ drill: $(DEV_STAMP)  ## many seeds, soaks, wall-clock faults: long
 test-live: $(DEV_STAMP)  ## against a real model server built on the spot (compiles llama.cpp once, minutes)
 	@bash dev/live.sh
 
+docs: $(DEV_STAMP)  ## write the generated pages of docs/ anew
+	@$(BIN)/python dev/errors.py
+	@$(BIN)/python dev/guarantees.py
+
+sbom: $(DEV_STAMP)  ## dist/ostiary.cdx.json: every package the product runs with, its hashes and licence
+	@$(BIN)/python dev/sbom.py
+
+wheel: $(DEV_STAMP)  ## dist/*.whl, the same bytes whenever it is built from the same tree
+	@$(BIN)/python dev/wheel.py
+
 lock: $(DEV_STAMP)  ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/run.txt pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/run.txt --group dev -o requirements/dev.txt pyproject.toml
 
 clean:  ## remove the environment and caches
-	@rm -rf .venv .mypy_cache .ruff_cache .hypothesis htmlcov
+	@rm -rf .venv .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov dist

@@ -1,0 +1,1 @@
+"""Where concrete classes meet: one module per process, and what prepares them."""

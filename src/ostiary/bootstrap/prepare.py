@@ -43,7 +43,7 @@ def prepare(loaded: Loaded) -> Prepared:
     data_dir = loaded.data_dir
     server = settings.server
     make_data_dir(data_dir)
-    lock_fd = lock(data_dir)
+    lock_fd = lock(data_dir, server.drain_seconds + 5.0, _tell)
     tls = _tls(loaded, server)
     sockets = _bind(server.host, server.port, server.workers)
     admin = _bind(settings.admin.host, settings.admin.port, 1)
@@ -100,11 +100,15 @@ def prepare(loaded: Loaded) -> Prepared:
     return Prepared(job, url, admin_url, key, publication.found, (*publication.warnings, *notes))
 
 
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - for the person who waits
+
+
 def become_supervisor(job: SupervisorJob) -> NoReturn:
     """Replace this process, and with it all it has imported, by the supervisor. Descriptors to inherit stay open."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "ostiary.bootstrap.supervisor", encode(job)])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "ostiary.bootstrap.supervisor", encode(job)])  # noqa: S606 - our own module
 
 
 def _first_key(offline: Offline) -> str:

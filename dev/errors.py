@@ -1,0 +1,57 @@
+"""Write docs/errors.md from the vocabulary of reasons.
+
+    .venv/bin/python dev/errors.py
+"""
+
+from pathlib import Path
+
+from ostiary.core.error import REASONS, Code
+
+TARGET = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
+HEAD = """\
+# Errors
+
+Written by `make docs` from `REASONS` in `core/error.py`; do not edit.
+
+A failure comes in the wire form of the endpoint that was called, so that the caller's SDK raises its usual exception.
+The reason below is the same word everywhere:
+
+| where | how |
+|---|---|
+| OpenAI endpoints | `error.code`; `error.param` names the field at fault, where one is |
+| Anthropic endpoints | the header `x-ostiary-reason`, and in brackets at the end of `error.message` |
+| metrics | the label `reason` of `ostiary_requests_total` |
+| journal | the field `error` of the closing record |
+| log | the field `reason` of the event `call_ended` |
+
+Each answer carries `x-request-id`; `ostiary audit show --request ID` prints what the journal holds of it. A provider's
+own status is passed on where it says more than the one below. Where a wait is known, it stands in `retry-after`.
+
+**Retry** says whether sending the same request again may succeed. An SDK that retries by status does so for 408, 409,
+429 and 5xx; where the table says no for such a status, the retry does no harm but does not help.
+"""
+FOOT = """\
+A status of — is never answered over HTTP: the reason stands in a command's output, the journal or the log. 499 stands
+in the journal only, since the client is gone.
+"""
+
+
+def page() -> str:
+    """The whole document."""
+    parts = [HEAD]
+    section = ""
+    for code in sorted(Code, key=lambda code: (code.partition(".")[0], list(Code).index(code))):
+        prefix = code.partition(".")[0]
+        if prefix != section:
+            section = prefix
+            parts.append(f"\n## {prefix}\n\n| reason | status | retry | cause | what to do |\n|---|---|---|---|---|\n")
+        reason = REASONS[code]
+        status = reason.status or "—"
+        parts.append(
+            f"| `{code}` | {status} | {'yes' if reason.retryable else 'no'} | {reason.cause} | {reason.advice} |\n"
+        )
+    return "".join(parts) + "\n" + FOOT
+
+
+if __name__ == "__main__":
+    TARGET.write_text(page(), encoding="utf-8")
