@@ -6,10 +6,13 @@ It imports nothing of the control plane, reads what was published, and keeps the
 import asyncio
 import contextlib
 import gc
+import os
+import resource
 import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,9 +25,9 @@ from ostiary.bootstrap.job import DataJob
 from ostiary.bootstrap.ready import tell_ready
 from ostiary.bootstrap.system import SystemClock, SystemRandom, UuidIds
 from ostiary.core.call import DialectName
-from ostiary.core.error import Code, GatewayError, OperatorError
+from ostiary.core.error import Code, GatewayError, OperatorError, OstiaryError
 from ostiary.core.event import Kind, Unauthenticated
-from ostiary.core.limit import SNAPSHOT_POLL_SECONDS
+from ostiary.core.limit import CONNECTIONS_MAX, SECRETS_POLL_SECONDS, SNAPSHOT_POLL_SECONDS
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.audit.refusals import Refusals
@@ -45,11 +48,16 @@ from ostiary.store.journal.opening import open_journal
 from ostiary.store.published.keyring import PublishedKeys
 from ostiary.store.published.reader import PublishedReader
 from ostiary.store.published.secrets import LoadedSecrets
-from ostiary.telemetry import log
+from ostiary.telemetry import log, shared
 from ostiary.telemetry.metrics import Metrics
 
 _MINUTE_NS: Final = 60_000_000_000
 _TLS_POLL_TICKS: Final = 10
+_SECRETS_POLL_TICKS: Final = round(SECRETS_POLL_SECONDS / SNAPSHOT_POLL_SECONDS)
+_FAULT_REPEAT_SECONDS: Final = 60.0
+_REASONS_KEPT: Final = 100
+_DESCRIPTORS_KEPT: Final = 64
+_DESCRIPTORS_WANTED: Final = 2 * CONNECTIONS_MAX + _DESCRIPTORS_KEPT
 _FIRST_KEYS_TRIES: Final = 50
 _log = structlog.get_logger()
 
@@ -96,7 +104,7 @@ class Worker:
     def __init__(self, job: DataJob) -> None:
         self.job = job
         self.clock = SystemClock()
-        self.metrics = Metrics(CollectorRegistry())
+        self.metrics = _metrics(f"data-{job.slot}")
         data_dir = Path(job.data_dir)
         self.reader = PublishedReader(data_dir / "published")
         opened = open_journal(
@@ -138,6 +146,7 @@ class Worker:
         self.server: Server | None = None
         self._stop = asyncio.Event()
         self._notice_seconds = job.drain_notice_seconds
+        self._said: dict[str, float] = {}
 
     def _first_keys(self) -> KeyTable:
         """The published keys. The publisher may be replacing them just now: then a moment later."""
@@ -161,7 +170,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         self.journal.start()
         gateway = Gateway(self.world, self.keys, self, self.refusals)
-        self.server = Server(gateway, self.clock, loop)
+        self.server = Server(gateway, self.clock, loop, _connections_max())
         tls = self.job.tls
         if tls is not None:
             self.certificate = Certificate(
@@ -170,7 +179,7 @@ class Worker:
                 tls.minimum_version,
                 Path(tls.client_ca_file) if tls.client_ca_file else None,
             )
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_stop)
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         if self.job.lifeline_fd >= 0:  # ends with the supervisor, however it ended
             loop.add_reader(self.job.lifeline_fd, self._stop.set)
@@ -191,15 +200,20 @@ class Worker:
         _log.info("draining", connections=self.server.connections)
         await self.server.drain(self.job.drain_seconds, self._notice_seconds)
         watch.cancel()
-        await asyncio.wait((watch,))
+        await asyncio.gather(watch, return_exceptions=True)
         await self.upstream.aclose()
         self.refusals.tick(final=True)
         self.metrics.flush()
         self.journal.close()
 
+    def _told_to_stop(self) -> None:
+        if self._stop.is_set() and self.server is not None:
+            self.server.hurry()  # told twice
+        self._stop.set()
+
     def _interrupted(self) -> None:
         self._notice_seconds = 0.0  # a person at a keyboard: no balancer needs to notice first
-        self._stop.set()
+        self._told_to_stop()
 
     async def _watch(self) -> None:
         """Take new snapshots, keys and certificates; measure the loop; pass on what is due."""
@@ -209,34 +223,87 @@ class Worker:
             expected = loop.time() + SNAPSHOT_POLL_SECONDS
             await asyncio.sleep(SNAPSHOT_POLL_SECONDS)
             ticks += 1
-            self.metrics.loop_lag.set(max(0.0, loop.time() - expected))
-            self.metrics.streams(self.world.open_streams)
-            self.metrics.flush()
-            if self.server is not None:
-                self.metrics.connections.set(self.server.connections)
-            self.refusals.tick()
-            try:
-                await self._refresh(loop, tls=ticks % _TLS_POLL_TICKS == 0)
-            except OperatorError as error:
-                _log.error("refresh_refused", reason=error.message)  # the old one stays in use
+            # Each on its own: while one of them fails, the others must go on. A revoked key has to go even where
+            # metrics cannot be written, and nothing at all may end this task.
+            with self._told("metrics"):
+                self.metrics.loop_lag.set(max(0.0, loop.time() - expected))
+                self.metrics.streams(self.world.open_streams)
+                if self.server is not None:
+                    self.metrics.connections.set(self.server.connections)
+                self.metrics.flush()
+            with self._told("refusals"):
+                self.refusals.tick()
+            with self._told("keys"):
+                await self._take_keys(loop)
+            with self._told("snapshot"):
+                await self._take_snapshot(loop, look_at_secrets=ticks % _SECRETS_POLL_TICKS == 0)
+            with self._told("certificate"):
+                await self._take_certificate(loop, due=ticks % _TLS_POLL_TICKS == 0)
 
-    async def _refresh(self, loop: asyncio.AbstractEventLoop, *, tls: bool) -> None:
+    @contextlib.contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Log a failure, once a minute for each reason; what was in use stays in use."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see `_watch`
+            reason = error.message if isinstance(error, OstiaryError) else f"{type(error).__name__}: {error}"
+            now = self.clock.monotonic()
+            if now - self._said.get(what + reason, -_FAULT_REPEAT_SECONDS) >= _FAULT_REPEAT_SECONDS:
+                if len(self._said) >= _REASONS_KEPT:
+                    self._said.clear()
+                self._said[what + reason] = now
+                _log.error("refresh_refused", what=what, reason=reason)
+
+    async def _take_keys(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.reader.keys_changed():
             table = await loop.run_in_executor(None, self.reader.read_keys)
             if table is not None:
                 self.keys.swap(table)
+
+    async def _take_snapshot(self, loop: asyncio.AbstractEventLoop, *, look_at_secrets: bool) -> None:
+        index = self.world.index
         if self.reader.snapshot_changed():
             index = await loop.run_in_executor(None, self.reader.read_snapshot)
-            self._say_missing(await loop.run_in_executor(None, self.secrets.load, index))
-            self.world.swap(index)
-            self.metrics.known_models(frozenset(index.models))
-            _log.info("snapshot_taken", snapshot=index.id)
-        if tls and self.certificate is not None and await loop.run_in_executor(None, self.certificate.refresh):
+        elif not (look_at_secrets and await loop.run_in_executor(None, self.secrets.changed)):
+            return
+        self._say_missing(await loop.run_in_executor(None, self.secrets.load, index))
+        self.world.swap(index)
+        self.metrics.known_models(frozenset(index.models))
+        _log.info("snapshot_taken", snapshot=index.id)
+
+    async def _take_certificate(self, loop: asyncio.AbstractEventLoop, *, due: bool) -> None:
+        if due and self.certificate is not None and await loop.run_in_executor(None, self.certificate.refresh):
             _log.info("certificate_reloaded")
 
     def _say_missing(self, missing: list[str]) -> None:
         for text in missing:
             _log.warning("secret_missing", reason=text)
+
+
+def _metrics(name: str) -> Metrics:
+    """Metrics in shared files where the supervisor named a folder for them, and that can be written to."""
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return Metrics(CollectorRegistry())
+    try:
+        shared.share(name)
+        return Metrics(CollectorRegistry())
+    except OSError as error:
+        _log.error("metrics_not_shared", reason=str(error.strerror or error))
+        shared.keep_to_oneself()
+        return Metrics(CollectorRegistry())
+
+
+def _connections_max() -> int:
+    """How many client connections there may be: each may need a second one upstream, and some descriptors are needed
+    besides. The operating system's limit is raised as far as it lets itself be raised."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    allowed = _DESCRIPTORS_WANTED if soft == resource.RLIM_INFINITY else soft
+    return max(min((allowed - _DESCRIPTORS_KEPT) // 2, CONNECTIONS_MAX), 1)
 
 
 def main(argument: str) -> int:
@@ -253,6 +320,9 @@ def main(argument: str) -> int:
     except OperatorError as error:
         _log.error("cannot_start", reason=error.message)
         return 2
+    except OSError as error:
+        _log.error("cannot_go_on", reason=f"{error.strerror or error}: {error.filename or 'the network'}")
+        return 1
     return 0
 
 

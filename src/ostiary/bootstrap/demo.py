@@ -6,6 +6,7 @@ It needs no configuration, key or network, and ignores provider keys in the envi
 
 import asyncio
 import contextlib
+import os
 import random
 import secrets
 import signal
@@ -96,11 +97,24 @@ async def _run(prepared: Prepared, keys: dict[str, str], file: Path, *, traffic:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    job = msgspec.structs.replace(prepared.job, announcement=_announcement(prepared, keys, file))
-    descriptors = (*(one.socket_fd for one in job.data), *((job.ops.socket_fd,) if job.ops else ()), job.lock_fd)
+    job = prepared.job
+    # The supervisor says when it is ready, so that what names a key never stands among its arguments; and it ends
+    # when this process does, even if that is killed.
+    ready, telling = os.pipe()
+    lifeline, held = os.pipe()
+    sockets = (*(one.socket_fd for one in job.data), *((job.ops.socket_fd,) if job.ops else ()))
+    arguments = encode(msgspec.structs.replace(job, announcement="", ready_fd=telling, lifeline_fd=lifeline))
     supervisor = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "ostiary.bootstrap.supervisor", encode(job), pass_fds=descriptors, start_new_session=True
+        sys.executable,
+        "-m",
+        "ostiary.bootstrap.supervisor",
+        arguments,
+        pass_fds=(*sockets, job.lock_fd, telling, lifeline),
+        start_new_session=True,
     )
+    for descriptor in (*sockets, job.lock_fd, telling, lifeline):
+        os.close(descriptor)
+    loop.add_reader(ready, _announce, ready, _announcement(prepared, keys, file))
     ended = loop.create_task(supervisor.wait())
     tasks = [loop.create_task(_application(prepared.url, keys, random.Random(seed))) for seed in range(4 * traffic)]  # noqa: S311 - sample traffic
     stopping = loop.create_task(stop.wait())
@@ -113,7 +127,16 @@ async def _run(prepared: Prepared, keys: dict[str, str], file: Path, *, traffic:
             supervisor.send_signal(signal.SIGINT)
     status = await ended
     stopping.cancel()
+    os.close(held)
     return status
+
+
+def _announce(ready: int, text: str) -> None:
+    asyncio.get_running_loop().remove_reader(ready)
+    said = os.read(ready, 16)
+    os.close(ready)
+    if said:
+        print(text, flush=True)  # noqa: T201 - what the person who started it reads
 
 
 async def _application(url: str, keys: dict[str, str], chance: random.Random) -> None:

@@ -29,10 +29,11 @@ class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
 
 
 class OpsJob(msgspec.Struct, frozen=True, kw_only=True, tag="ops"):
-    """The ops process. `config_file` is empty where there is none."""
+    """The ops process. `config_file` is empty where there is none; `database` is the file that it names."""
 
     data_dir: str
     config_file: str
+    database: str
     socket_fd: int
     log_level: str
     replica: str
@@ -42,7 +43,10 @@ class OpsJob(msgspec.Struct, frozen=True, kw_only=True, tag="ops"):
 
 class SupervisorJob(msgspec.Struct, frozen=True, kw_only=True):
     """The supervisor: whom to start and keep running, and what to print once all are ready. `lock_fd` holds the
-    data folder's lock; `metrics_dir` is where workers share their metrics."""
+    data folder's lock; `metrics_dir` is where workers share their metrics. Where another program of ours starts it,
+    it says on `ready_fd` when all are ready, and stops when `lifeline_fd` ends.
+
+    A job is an argument, which every user of the machine can read: there is never a secret in it."""
 
     data: tuple[DataJob, ...]
     ops: OpsJob | None
@@ -51,6 +55,8 @@ class SupervisorJob(msgspec.Struct, frozen=True, kw_only=True):
     announcement: str
     log_level: str
     stop_seconds: float
+    ready_fd: int = -1
+    lifeline_fd: int = -1
 
 
 def encode(job: DataJob | OpsJob | SupervisorJob) -> str:

@@ -23,12 +23,14 @@ from ostiary.core.error import OperatorError, OstiaryError
 from ostiary.core.limit import CONFIG_POLL_SECONDS, ROWS_POLL_SECONDS
 from ostiary.projector.loop import Projector
 from ostiary.serving.server import Server
-from ostiary.settings import Loaded, load
+from ostiary.settings import Loaded, Settings, StorageSettings, load
 from ostiary.store.journal.reader import JournalFiles
 from ostiary.telemetry import log
 from ostiary.telemetry.metrics import render_all
 
 _FAULT_REPEAT_SECONDS: Final = 60.0
+_REASONS_KEPT: Final = 100
+_AT_START: Final = ("data_dir", "server", "admin", "storage", "journal", "log")
 _log = structlog.get_logger()
 
 
@@ -37,18 +39,28 @@ class Ops:
 
     def __init__(self, job: OpsJob) -> None:
         self.job = job
-        self.loaded: Loaded = load(Path(job.config_file) if job.config_file else None)
+        # Stamps come before what they stand for is read: a change in between is then seen as one.
+        self._seen_file = self._looked_at = _stamp(job.config_file)
+        self._said: dict[str, float] = {}
+        self.loaded, refused = _loaded(job)
         settings = self.loaded.settings
         self.offline = Offline(self.loaded, Path(job.data_dir))
         self.clock = self.offline.clock
+        self._seen_rows = self.offline.database.revision()
         self.publication = Publication(self.offline, frozenset({settings.server.port, settings.admin.port}))
-        self.publication.take_file(self.loaded)
+        if not refused:
+            try:
+                self.publication.take_file(self.loaded)
+            except OperatorError as error:
+                refused = error.message
+        if refused:
+            # The file was changed for the worse while this process was not there to refuse it. What was published
+            # before stays in use; health, metrics and projection do not wait for the file.
+            _log.error("change_refused", reason=refused)
+        self._running = settings if self.publication.taken else None
         self.projector = Projector(JournalFiles(self.offline.journal_root), self.offline.usage_store, self._faulted)
-        self._said: dict[str, float] = {}
         self._stop = asyncio.Event()
         self._reload = asyncio.Event()
-        self._seen_file = _stamp(self.loaded.file)
-        self._seen_rows = self.offline.database.revision()
 
     async def run(self) -> None:
         """Until told to stop; then one last pass of the projector."""
@@ -62,12 +74,18 @@ class Ops:
         await server.start([socket.socket(fileno=self.job.socket_fd)])
         tell_ready(self.job.ready_fd)
         tasks = [loop.create_task(self.projector.run(self._stop)), loop.create_task(self._watch())]
-        await self._stop.wait()
+        stopping = loop.create_task(self._stop.wait())
+        # A task that ends by itself has failed in a way nobody foresaw. Going on without it would look healthy and
+        # publish or project nothing, so the process ends and is started again.
+        await asyncio.wait((stopping, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        self._stop.set()
         if self.job.lifeline_fd >= 0:
             loop.remove_reader(self.job.lifeline_fd)
-        await asyncio.wait(tasks)
+        failures = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one is not None]
         await server.drain(1.0)
         self.offline.database.close()
+        for failure in failures:
+            raise failure
 
     def ready(self) -> str:
         """Why not, or empty. A refused configuration does not count: the one before it is in use."""
@@ -76,10 +94,18 @@ class Ops:
         return ""
 
     def _faulted(self, origin: str, error: OstiaryError) -> None:
-        now = self.clock.monotonic()
-        if now - self._said.get(origin, -_FAULT_REPEAT_SECONDS) >= _FAULT_REPEAT_SECONDS:
-            self._said[origin] = now
+        if self._worth_saying(origin):
             _log.error("projection_failed", origin=origin, reason=error.message)
+
+    def _worth_saying(self, what: str) -> bool:
+        """Whether this was not said within the last minute."""
+        now = self.clock.monotonic()
+        if now - self._said.get(what, -_FAULT_REPEAT_SECONDS) < _FAULT_REPEAT_SECONDS:
+            return False
+        if len(self._said) >= _REASONS_KEPT:
+            self._said.clear()
+        self._said[what] = now
+        return True
 
     async def _watch(self) -> None:
         """Look for changes of the file and of the rows, and publish them."""
@@ -88,39 +114,80 @@ class Ops:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROWS_POLL_SECONDS):
                     await self._stop.wait()
-            try:
-                now = self.clock.monotonic()
-                if self._reload.is_set() or now >= next_file:
-                    next_file = now + CONFIG_POLL_SECONDS
+            now = self.clock.monotonic()
+            if self._reload.is_set() or now >= next_file:
+                next_file = now + CONFIG_POLL_SECONDS
+                try:
                     await asyncio.to_thread(self._look_at_file)
+                except OperatorError as error:
+                    _log.error("change_refused", reason=error.message)
+            try:
                 await asyncio.to_thread(self._look_at_rows)
-            except OperatorError as error:
-                _log.error("change_refused", reason=error.message)
+            except OperatorError as error:  # tried again at each look
+                if self._worth_saying(error.message):
+                    _log.error("change_refused", reason=error.message)
 
     def _look_at_file(self) -> None:
         asked = self._reload.is_set()
         self._reload.clear()
-        seen = _stamp(self.loaded.file)
-        if seen == self._seen_file and not asked:
+        seen, before = _stamp(self.job.config_file), self._looked_at
+        self._looked_at = seen
+        # Taken by itself only once two looks in a row find the same: a file that is still being written may be valid
+        # by chance, with half of its teams.
+        if not asked and (seen == self._seen_file or seen != before):
             return
         self._seen_file = seen  # a file that is refused is looked at again only when it changes again
         self.loaded = self.publication.reload(self.loaded)
         _log.info("configuration_taken", warnings=len(self.publication.warnings))
-        for text in self.publication.warnings:
+        for text in (*self.publication.warnings, *self._at_next_start()):
             _log.warning("configuration", reason=text)
 
+    def _at_next_start(self) -> list[str]:
+        """What was changed in the file but holds only from the next start on."""
+        settings = self.loaded.settings
+        if self._running is None:
+            self._running = settings
+        return [
+            f"{name}: the change takes effect when Ostiary is started again"
+            for name in _AT_START
+            if getattr(_at_start(settings), name) != getattr(_at_start(self._running), name)
+        ]
+
     def _look_at_rows(self) -> None:
+        if not self.publication.taken:
+            return
         revision = self.offline.database.revision()
         if revision != self._seen_rows:
             self.publication.refresh_rows()
             self._seen_rows = revision
 
 
-def _stamp(file: Path | None) -> tuple[int, int, int]:
-    if file is None:
+def _loaded(job: OpsJob) -> tuple[Loaded, str]:
+    """The settings to work with, and why the file's are not taken, if they are not."""
+    if not job.config_file:
+        return load(None), ""
+    file = Path(job.config_file)
+    try:
+        return load(file), ""
+    except OperatorError as error:
+        storage = StorageSettings(url=f"sqlite:///{job.database}")
+        return Loaded(Settings(data_dir=job.data_dir, storage=storage), file, {}, file.parent), error.message
+
+
+def _at_start(settings: Settings) -> Settings:
+    """The settings without what is taken at once in sections that otherwise wait for the next start."""
+    return msgspec.structs.replace(
+        settings,
+        server=msgspec.structs.replace(settings.server, show_target=True),
+        journal=msgspec.structs.replace(settings.journal, on_failure="refuse"),
+    )
+
+
+def _stamp(file: str) -> tuple[int, int, int]:
+    if not file:
         return (0, 0, 0)
     try:
-        stat = file.stat()
+        stat = Path(file).stat()
     except OSError:
         return (0, 0, 0)
     return stat.st_mtime_ns, stat.st_ino, stat.st_size

@@ -15,7 +15,7 @@ import msgspec
 from ostiary.bootstrap.discover import Found
 from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
 from ostiary.bootstrap.lock import lock
-from ostiary.bootstrap.offline import Offline, make_data_dir, opened
+from ostiary.bootstrap.offline import Offline, database_path, make_data_dir, opened
 from ostiary.bootstrap.publication import Publication
 from ostiary.core.error import Code, OperatorError
 from ostiary.serving.tls import Certificate
@@ -77,6 +77,7 @@ def prepare(loaded: Loaded) -> Prepared:
     ops = OpsJob(
         data_dir=str(data_dir),
         config_file="" if loaded.file is None else str(loaded.file.resolve()),
+        database=str(database_path(loaded, data_dir)),
         socket_fd=_inherited(admin[0]),
         log_level=settings.log.level,
         replica=replica,

@@ -32,6 +32,11 @@ class Publication:
         self.found: tuple[Found, ...] = ()
 
     @property
+    def taken(self) -> bool:
+        """Whether a file, or the lack of one, was published by this process."""
+        return self._declared is not None
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What an operator should know of the file in use."""
         return () if self._declared is None else self._declared.warnings
@@ -53,8 +58,12 @@ class Publication:
         self._declared, self._overlay, self.found = declared, overlay, found
 
     def reload(self, loaded: Loaded) -> Loaded:
-        """Read the file again and publish it; gives what was read."""
+        """Read the file again and publish it; gives what was read.
+
+        A running installation never wants an empty file: that is one which is just being written."""
         fresh = load(loaded.file)
+        if fresh.file is not None and not fresh.lines:
+            raise OperatorError(Code.CONFIG_INVALID, f"{fresh.file}: is empty")
         self.take_file(fresh)
         return fresh
 

@@ -4,7 +4,9 @@ It is small on purpose: it reads nothing, serves nothing and holds the listening
 loses no connection that was waiting, and its successor takes over its slot and its journal.
 """
 
+import contextlib
 import os
+import selectors
 import signal
 import subprocess
 import sys
@@ -16,49 +18,61 @@ from typing import Final
 import msgspec
 
 from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, encode
+from ostiary.bootstrap.lock import name_holder
+from ostiary.bootstrap.ready import tell_ready
+from ostiary.telemetry import lines
 
 _POLL_SECONDS: Final = 0.1
 _RESTART_SECONDS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS: Final = 30.0
 _READY_SECONDS: Final = 60.0
+_LAST_SECONDS: Final = 10.0
+_OVER_SECONDS: Final = 3.0
 _CANNOT_START: Final = 2
 
 
 class _Child:
     """One process that should always run."""
 
-    def __init__(self, job: DataJob | OpsJob, lifeline_fd: int, environment: dict[str, str]) -> None:
+    def __init__(self, job: DataJob | OpsJob, shared: tuple[int, int], environment: dict[str, str]) -> None:
         self.job = job
         self.name = f"data-{job.slot}" if isinstance(job, DataJob) else "ops"
         self._module = "ostiary.bootstrap.data" if isinstance(job, DataJob) else "ostiary.bootstrap.ops"
-        self._lifeline_fd = lifeline_fd
+        self._shared = shared
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_fd = -1
         self._started_at = 0.0
         self._restart_at = 0.0
         self._failures = 0
+        self.is_ready = False
         self.was_ready = False
 
     def start(self) -> None:
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        job = msgspec.structs.replace(self.job, ready_fd=writing, lifeline_fd=self._lifeline_fd)
-        self._process = subprocess.Popen(  # noqa: S603 - our own modules with our own arguments
-            [sys.executable, "-m", self._module, encode(job)],
-            pass_fds=(self.job.socket_fd, writing, self._lifeline_fd),
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        os.close(writing)
+        job = msgspec.structs.replace(self.job, ready_fd=writing, lifeline_fd=self._shared[0])
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own modules with our own arguments
+                [sys.executable, "-m", self._module, encode(job)],
+                pass_fds=(self.job.socket_fd, writing, *self._shared),
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            os.close(writing)
         if self._ready_fd >= 0:
             os.close(self._ready_fd)
         self._ready_fd = reading
+        self.is_ready = False
         self._started_at = time.monotonic()
 
     def ready(self) -> bool:
-        """Whether it has said so since it was started last."""
+        """Whether it has said so since it was started last. `was_ready` is whether it ever did."""
         if self._ready_fd >= 0:
             try:
                 said = os.read(self._ready_fd, 16)
@@ -66,36 +80,40 @@ class _Child:
                 return False
             os.close(self._ready_fd)
             self._ready_fd = -1
-            self.was_ready = bool(said)
-        return self.was_ready
+            self.is_ready = bool(said)
+            self.was_ready = self.was_ready or self.is_ready
+        return self.is_ready
 
     def look(self) -> int | None:
         """Start it again if it died and its time has come; gives the exit status of one that just died."""
         now = time.monotonic()
         if self._process is None:
             if now >= self._restart_at:
-                self.start()
+                try:
+                    self.start()
+                except OSError:  # no memory or no process to be had just now
+                    self._later(now)
             return None
         status = self._process.poll()
         if status is None:
             return None
         if now - self._started_at > _STEADY_SECONDS:
             self._failures = 0
+        self._later(now)
+        self._process = None
+        self.is_ready = False
+        return status
+
+    def _later(self, now: float) -> None:
         self._restart_at = now + _RESTART_SECONDS[min(self._failures, len(_RESTART_SECONDS) - 1)]
         self._failures += 1
-        self._process = None
-        return status
 
     def signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
-    def wait(self, until: float) -> None:
-        if self._process is None:
-            return
-        try:
-            self._process.wait(max(until - time.monotonic(), 0.01))
-        except subprocess.TimeoutExpired:
+    def kill(self) -> None:
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
 
@@ -104,8 +122,9 @@ class _Child:
         return self._process is not None and self._process.poll() is None
 
     @property
-    def pid(self) -> int:
-        return 0 if self._process is None else self._process.pid
+    def status(self) -> int:
+        """The exit status of one that has ended; 0 where none was running."""
+        return 0 if self._process is None else self._process.returncode
 
 
 class Supervisor:
@@ -115,17 +134,21 @@ class Supervisor:
         self._job = job
         self._signals: list[int] = []
         self._wake = threading.Event()
+        self._reload_due = False
         # Children hold the reading end; it ends when this process does, however that happens.
         self._lifeline, self._held = os.pipe()
         environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": job.metrics_dir}
-        self._children = [_Child(one, self._lifeline, environment) for one in job.data]
+        # They hold the folder's lock too: as long as one of them lives, the folder is in use.
+        shared = (self._lifeline, job.lock_fd)
+        self._children = [_Child(one, shared, environment) for one in job.data]
         if job.ops is not None:
-            self._children.append(_Child(job.ops, self._lifeline, environment))
+            self._children.append(_Child(job.ops, shared, environment))
 
     def run(self) -> int:
         """Until told to stop; the process's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
+        name_holder(self._job.lock_fd, os.getpid())
         for child in self._children:
             child.start()
         announced = False
@@ -136,10 +159,11 @@ class Supervisor:
             self._wake.clear()
             while self._signals:
                 received = self._signals.pop(0)
-                if received == signal.SIGHUP:
-                    self._forward(signal.SIGHUP)
-                else:
+                if received != signal.SIGHUP:
                     return self._stop(received)
+                self._reload_due = True
+            if self._orphaned():
+                return self._stop(signal.SIGTERM)
             for child in self._children:
                 status = child.look()
                 if status is not None:
@@ -147,35 +171,73 @@ class Supervisor:
                     if not child.was_ready and (status == _CANNOT_START or time.monotonic() > deadline):
                         self._stop(signal.SIGTERM)
                         return _CANNOT_START
-            if not announced and all(child.ready() for child in self._children):
+            ready = [child.ready() for child in self._children]
+            if self._reload_due:
+                self._reload()
+            if not announced and all(ready):
                 announced = True
-                print(self._job.announcement, flush=True)  # noqa: T201 - what the person who started it reads
+                self._announce()
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signals.append(number)
         self._wake.set()
 
-    def _forward(self, number: int) -> None:
+    def _reload(self) -> None:
+        """Pass SIGHUP on; one that is only starting has no handler for it yet and would die of it."""
         for child in self._children:
-            if isinstance(child.job, OpsJob):
-                child.signal(number)
+            if isinstance(child.job, OpsJob) and child.is_ready:
+                child.signal(signal.SIGHUP)
+                self._reload_due = False
+
+    def _orphaned(self) -> bool:
+        """Whether the process that started this one, if it gave us a lifeline, is gone."""
+        if self._job.lifeline_fd < 0:
+            return False
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._job.lifeline_fd, selectors.EVENT_READ)
+            return bool(selector.select(0))
+
+    def _announce(self) -> None:
+        with contextlib.suppress(OSError):  # nobody reads it
+            if self._job.announcement:
+                print(self._job.announcement, flush=True)  # noqa: T201 - what the person who started it reads
+            tell_ready(self._job.ready_fd)
 
     def _stop(self, number: int) -> int:
-        """Data workers first: they drain; then the ops process, which projects what they wrote."""
+        """Data workers first: they drain; then the ops process, which projects what they wrote.
+
+        A second signal while they drain ends the grace. Gives 0 where every process ended in order.
+        """
+        # While this process holds them too, the sockets would go on taking connections that nobody serves.
+        for one in (*self._job.data, *((self._job.ops,) if self._job.ops else ())):
+            os.close(one.socket_fd)
         until = time.monotonic() + self._job.stop_seconds
         data = [child for child in self._children if isinstance(child.job, DataJob)]
-        for group in (data, [child for child in self._children if child not in data]):
-            for child in group:
-                child.signal(number)
-            for child in group:
-                child.wait(until)
-        return 0
+        rest = [child for child in self._children if child not in data]
+        in_order = self._end(data, number, until)
+        return 0 if self._end(rest, number, time.monotonic() + _LAST_SECONDS) and in_order else 1
+
+    def _end(self, group: list[_Child], number: int, until: float) -> bool:
+        for child in group:
+            child.signal(number)
+        while any(child.alive for child in group) and time.monotonic() < until:
+            self._wake.wait(_POLL_SECONDS / 2)
+            self._wake.clear()
+            if any(received != signal.SIGHUP for received in self._signals):
+                self._signals.clear()
+                for child in group:
+                    child.signal(number)
+                until = min(until, time.monotonic() + _OVER_SECONDS)
+        for child in group:
+            if child.alive:
+                self._say(f"{child.name} did not end in time and is killed")
+                child.kill()
+        return all(child.status == 0 for child in group)
 
     def _say(self, text: str) -> None:
         line = msgspec.json.encode({"level": "error", "process": "supervisor", "event": text})
-        sys.stderr.write(line.decode("utf-8") + "\n")
-        sys.stderr.flush()
+        lines.stderr.put(line.decode("utf-8"))
 
 
 def main(argument: str) -> int:

@@ -11,6 +11,7 @@ from ostiary.cli.demo import demo
 from ostiary.cli.schema import print_schema
 from ostiary.cli.serve import serve
 from ostiary.cli.simulate import simulate
+from ostiary.telemetry.lines import hold_standard_descriptors
 
 app: Final = typer.Typer(
     name="ostiary",
@@ -39,4 +40,5 @@ def version() -> None:
 
 def main() -> None:
     """The entry point."""
+    hold_standard_descriptors()
     app()

@@ -28,7 +28,10 @@ class Admin:
             reason = self._ready()
             return Answer(503, (_TEXT,), reason.encode() + b"\n") if reason else Answer(200, (_TEXT,), b"ready\n")
         if head.path == b"/metrics":
-            return Answer(200, (_METRICS,), self._metrics())
+            try:
+                return Answer(200, (_METRICS,), self._metrics())
+            except Exception:  # noqa: BLE001 - what workers are just writing, or could not write, must not end this
+                return Answer(503, (_TEXT,), b"the metrics cannot be read just now\n")
         return Answer(404, (_TEXT,), b"there is /livez, /readyz and /metrics\n")
 
     async def serve(self, accepted: Accepted, body: bytes, sink: Sink) -> None:

@@ -114,6 +114,8 @@ class Connection(asyncio.Protocol):
         "_ready",
         "_resume",
         "_server",
+        "_stall_at",
+        "_stall_bytes",
         "_started_at",
         "_stream_chunked",
         "_task",
@@ -142,6 +144,8 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._resume: asyncio.Future[None] | None = None
+        self._stall_at = 0.0
+        self._stall_bytes = 0
         self._closing = False
         self._keepalive = b""
         self._keepalive_at = 0.0
@@ -216,11 +220,17 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._resume is None:
             self._resume = self._loop.create_future()
-            self._deadline = self._loop.time() + WRITE_STALL_SECONDS_MAX
+            self._expect_reading()
 
     def resume_writing(self) -> None:
-        self._deadline = 0.0
+        self._stall_at = 0.0
         self._wake()
+
+    def _expect_reading(self) -> None:
+        """The client has so long to take what is buffered for it, or a good part of it."""
+        assert self._transport is not None
+        self._stall_at = self._loop.time() + WRITE_STALL_SECONDS_MAX
+        self._stall_bytes = self._transport.get_write_buffer_size()
 
     def _wake(self) -> None:
         resume, self._resume = self._resume, None
@@ -444,7 +454,9 @@ class Connection(asyncio.Protocol):
                 self._deadline = self._loop.time() + LINGER_SECONDS_MAX
                 self._transport.write_eof()
                 return
-            self._deadline = self._loop.time() + WRITE_STALL_SECONDS_MAX
+            self._deadline = 0.0
+            if not self._stall_at:
+                self._expect_reading()
             self._transport.close()
 
     def abort(self) -> None:
@@ -471,18 +483,28 @@ class Connection(asyncio.Protocol):
         if self.gone:
             return
         now = self._loop.time()
-        if self._deadline and now >= self._deadline:
+        if self._stall_at and now >= self._stall_at:
+            self._look_at_reader()
+        elif self._deadline and now >= self._deadline:
             self._expire()
         elif self._keepalive and now >= self._keepalive_at and self._resume is None:
             self._write_chunk(self._keepalive)
         if not self.gone:
             self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
+    def _look_at_reader(self) -> None:
+        """Drop a client that reads too little. One that takes a long answer at a fair pace may go on."""
+        assert self._transport is not None
+        if self._stall_bytes - self._transport.get_write_buffer_size() >= WRITE_BUFFER_BYTES_MAX // 2:
+            self._expect_reading()
+            return
+        self._server.stalled += 1
+        self.abort()
+
     def _expire(self) -> None:
         self._deadline = 0.0
-        if self._resume is not None or self._closing:
-            self._server.stalled += 1
-            self.abort()  # a reader that does not read
+        if self._closing:
+            self.abort()  # a client that neither reads nor closes
         elif self._started_at and self._task is None:
             self._reject(CallerError(Code.REQUEST_TIMEOUT, "The request did not arrive completely in time."))
         elif self.idle:

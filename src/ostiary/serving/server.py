@@ -1,13 +1,17 @@
 """A listening server: its connections, their count, and an orderly end."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
+from typing import Final
 
 from ostiary.core.limit import CONNECTIONS_MAX
 from ostiary.gateway.ports import Clock
 from ostiary.serving import Application, Peer
 from ostiary.serving.connection import Connection, date_line
+
+_FIRST: Final = asyncio.FIRST_COMPLETED
 
 
 class Server:
@@ -16,7 +20,13 @@ class Server:
     `start` begins to accept, `drain` ends it in order.
     """
 
-    def __init__(self, application: Application, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        application: Application,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
         self.application = application
         self.loop = loop
         self.draining = False
@@ -31,6 +41,8 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._date_timer: asyncio.TimerHandle | None = None
         self._quiet: asyncio.Future[None] | None = None
+        self._connections_max = connections_max
+        self._hurried = asyncio.Event()
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         """Accept on sockets that are bound already."""
@@ -57,7 +69,7 @@ class Server:
 
     def opened(self, connection: Peer) -> bool:
         """Count a new connection; False where it is one too many."""
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= self._connections_max:
             return False
         self._connections.add(connection)
         return True
@@ -74,13 +86,15 @@ class Server:
         cancelled, which lets the application end its streams properly."""
         self.draining = True
         if notice_seconds:
-            await asyncio.sleep(min(notice_seconds, seconds))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(notice_seconds, seconds)):
+                    await self._hurried.wait()
         for server in self._servers:
             server.close()
         for connection in list(self._connections):
             if connection.idle:
                 connection.cancel()
-        if not await self._all_closed(max(seconds - notice_seconds, 0.0)):
+        if not await self._all_closed(max(seconds - notice_seconds, 0.0), hurried=True):
             for connection in list(self._connections):
                 connection.cancel()
             if not await self._all_closed(2.0):
@@ -90,10 +104,17 @@ class Server:
         if self._date_timer is not None:
             self._date_timer.cancel()
 
-    async def _all_closed(self, seconds: float) -> bool:
+    def hurry(self) -> None:
+        """End the grace of a drain under way: what is still being answered is cancelled now."""
+        self._hurried.set()
+
+    async def _all_closed(self, seconds: float, *, hurried: bool = False) -> bool:
         if not self._connections:
             return True
-        self._quiet = self.loop.create_future()
-        done, _ = await asyncio.wait((self._quiet,), timeout=seconds)
+        quiet = self._quiet = self.loop.create_future()
+        over = self.loop.create_task(self._hurried.wait()) if hurried else None
+        await asyncio.wait((quiet,) if over is None else (quiet, over), timeout=seconds, return_when=_FIRST)
+        if over is not None:
+            over.cancel()
         self._quiet = None
-        return bool(done)
+        return quiet.done()

@@ -25,16 +25,19 @@ class Certificate:
             self.context.verify_mode = ssl.CERT_REQUIRED
             self.context.load_verify_locations(client_ca_file)
         self._loaded: tuple[tuple[int, int], ...] = ()
+        self._refused: tuple[tuple[int, int], ...] = ()
         self.refresh()
 
     def refresh(self) -> bool:
-        """Load the files again if they changed; whether they did. Raises OperatorError config.invalid."""
+        """Load the files again if they changed; whether they did. Raises OperatorError config.invalid, once for each
+        pair that cannot be used."""
         try:
             seen = tuple(
                 (stat.st_mtime_ns, stat.st_ino) for stat in (self._certificate_file.stat(), self._key_file.stat())
             )
-            if seen == self._loaded:
+            if seen in (self._loaded, self._refused):
                 return False
+            self._refused = seen  # a pair that does not load is told once, not again at each look
             # Tried on a context of its own first: a pair that does not fit must not half-replace the one in use.
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._certificate_file, self._key_file)
             self.context.load_cert_chain(self._certificate_file, self._key_file)

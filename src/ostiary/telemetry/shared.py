@@ -37,11 +37,11 @@ class _Allocated(MmapedDict):
 
 def share(name: str) -> None:
     """Have the metrics made from now on stand in shared files under this name, which no other process uses."""
-    values.MmapedDict = _Allocated  # type: ignore[misc]  # where the library looks it up
+    values.MmapedDict = _Allocated  # type: ignore[attr-defined]  # where the library looks it up
     named: Callable[[], Any] = lambda: name  # noqa: E731 - the library calls it to notice a fork
     values.ValueClass = values.MultiProcessValue(named)  # type: ignore[no-untyped-call]  # as above
 
 
 def keep_to_oneself() -> None:
     """Have the metrics made from now on stand in this process's memory, where nobody else sees them."""
-    values.ValueClass = values.MutexValue  # type: ignore[misc,assignment]  # the library's own choice without sharing
+    values.ValueClass = values.MutexValue
