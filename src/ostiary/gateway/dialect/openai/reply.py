@@ -291,7 +291,8 @@ def _choice(wire: WireChoice, reply_id: str) -> Choice:
         parts.append(RefusalPart(message.refusal))
     for index, call in enumerate(message.tool_calls or ()):
         parts.append(_tool_call(call, tool_call_id(reply_id, wire.index, index)))
-    if message.function_call is not None:
+    # Beside tool calls it is the same call once more, in the form for older clients.
+    if message.function_call is not None and not message.tool_calls:
         call = WireToolCall(function=message.function_call)
         parts.append(_tool_call(call, tool_call_id(reply_id, wire.index, TOOL_INDEX_MAX + 1)))
     logprobs = wire.logprobs or WireLogprobs()

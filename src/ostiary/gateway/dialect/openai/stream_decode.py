@@ -96,6 +96,7 @@ class StreamDecoder:
         self._parser = SseParser()
         self._wants_events = events
         self._choices: dict[int, _Choice] = {}
+        self._named: set[tuple[int, int]] = set()
         self._id = ""
         self._model = ""
         self._begun = False
@@ -178,7 +179,7 @@ class StreamDecoder:
                     or delta.reasoning
                     or delta.function_call is not None
                 ):
-                    produced += _other_bytes(delta)
+                    produced += self._other_bytes(choice.index, delta)
         return Frame(
             raw,
             tuple(self._events(chunk, usage)) if self._wants_events else (),
@@ -191,6 +192,25 @@ class StreamDecoder:
             chunk.model or "",
             produced,
         )
+
+    def _other_bytes(self, number: int, delta: WireMessage) -> int:
+        """The size of what a delta carries besides its content. A name that comes with every piece counts once."""
+        text = delta.thinking() + (delta.refusal or "")
+        for call in delta.tool_calls or ():
+            if call.function is not None:
+                name, piece = call.function.name, call.function.arguments
+            elif call.custom is not None:
+                name, piece = call.custom.name, call.custom.input
+            else:
+                continue
+            place = (number, -1 if call.index is None else call.index)
+            if name and (call.index is None or place not in self._named):
+                self._named.add(place)
+                text += name
+            text += piece or ""
+        if delta.function_call is not None and not delta.tool_calls:
+            text += (delta.function_call.name or "") + (delta.function_call.arguments or "")
+        return len(text.encode("utf-8", "replace"))
 
     def _events(self, chunk: WireChunk, usage: Usage | None) -> list[StreamEvent]:
         events: list[StreamEvent] = []
@@ -232,7 +252,8 @@ class StreamDecoder:
                 events.append(TextDelta(number, _REFUSAL, delta.refusal))
             for call in delta.tool_calls or ():
                 self._tool(number, state, _tool_index(call, state), call, events)
-            if delta.function_call is not None:
+            # Beside tool calls it is the same call once more, in the form for older clients.
+            if delta.function_call is not None and state.last_tool < 0:
                 self._tool(number, state, _FUNCTION, WireToolCall(function=delta.function_call), events)
         if wire.logprobs is not None:
             if wire.logprobs.content is not None:
@@ -294,19 +315,6 @@ def _passed(raw: bytes, data: bytes) -> Frame:
         raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a chunk of an unexpected form.")
     usage, lie = decode_usage(tree.get("usage"))
     return Frame(raw, content=True, usage=usage, usage_invalid=lie, produced_bytes=len(data))
-
-
-def _other_bytes(delta: WireMessage) -> int:
-    """The size of what a delta carries besides its content."""
-    text = delta.thinking() + (delta.refusal or "")
-    for call in delta.tool_calls or ():
-        if call.function is not None:
-            text += (call.function.name or "") + (call.function.arguments or "")
-        elif call.custom is not None:
-            text += (call.custom.name or "") + (call.custom.input or "")
-    if delta.function_call is not None:
-        text += (delta.function_call.name or "") + (delta.function_call.arguments or "")
-    return len(text.encode("utf-8", "replace"))
 
 
 def _tool_index(call: WireToolCall, state: _Choice) -> int:
