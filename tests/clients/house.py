@@ -100,12 +100,13 @@ class Upstream:
 
 
 class Process:
-    """A command that says `ready: ...` once it serves. `lines` is all it said."""
+    """A command that says so once it serves. `lines` is all it said."""
 
-    def __init__(self, *words, cwd):
+    def __init__(self, *words, cwd, says="ready: "):
         self._process = subprocess.Popen(
             words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+        self._says = says
         self._ready = threading.Event()
         self.lines = []
         self._reader = threading.Thread(target=self._read, name=f"output of {words[0]}")
@@ -114,14 +115,14 @@ class Process:
     def _read(self):
         for line in self._process.stdout:
             self.lines.append(line)
-            if line.startswith("ready: "):
+            if self._says in line:
                 self._ready.set()
         self._ready.set()
 
     def wait_ready(self):
         """The line that says so. AssertionError with all it said if it ended instead."""
         assert self._ready.wait(WAIT_SECONDS), "".join(self.lines)
-        found = [line for line in self.lines if line.startswith("ready: ")]
+        found = [line for line in self.lines if self._says in line]
         assert found, "".join(self.lines)
         return found[0]
 
