@@ -231,6 +231,9 @@ class Worker:
                 if self.server is not None:
                     self.metrics.connections.set(self.server.connections)
                 self.metrics.flush()
+            unsynced_bytes, sync_seconds = self.journal.lag()
+            self.metrics.unsynced_bytes.set(unsynced_bytes)
+            self.metrics.sync_seconds.set(sync_seconds)
             with self._told("refusals"):
                 self.refusals.tick()
             with self._told("keys"):

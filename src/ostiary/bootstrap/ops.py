@@ -118,14 +118,22 @@ class Ops:
             if self._reload.is_set() or now >= next_file:
                 next_file = now + CONFIG_POLL_SECONDS
                 try:
-                    await asyncio.to_thread(self._look_at_file)
+                    if self._file_changed():
+                        await asyncio.to_thread(self._look_at_file)
                 except OperatorError as error:
                     _log.error("change_refused", reason=error.message)
             try:
-                await asyncio.to_thread(self._look_at_rows)
+                # Looking costs microseconds and is done here; what it finds is dealt with off the loop.
+                if self.offline.database.revision() != self._seen_rows:
+                    await asyncio.to_thread(self._look_at_rows)
             except OperatorError as error:  # tried again at each look
                 if self._worth_saying(error.message):
                     _log.error("change_refused", reason=error.message)
+
+    def _file_changed(self) -> bool:
+        """Whether the file is worth a longer look."""
+        stamp = _stamp(self.job.config_file)
+        return self._reload.is_set() or stamp != self._seen_file or stamp != self._looked_at
 
     def _look_at_file(self) -> None:
         asked = self._reload.is_set()

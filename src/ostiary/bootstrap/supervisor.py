@@ -23,6 +23,7 @@ from ostiary.bootstrap.ready import tell_ready
 from ostiary.telemetry import lines
 
 _POLL_SECONDS: Final = 0.1
+_IDLE_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS: Final = 30.0
 _READY_SECONDS: Final = 60.0
@@ -148,14 +149,18 @@ class Supervisor:
         """Until told to stop; the process's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
+        signal.signal(signal.SIGCHLD, self._child_changed)
         name_holder(self._job.lock_fd, os.getpid())
         for child in self._children:
             child.start()
         announced = False
         deadline = time.monotonic() + _READY_SECONDS
         while True:
-            # A signal's handler runs when this wait returns; so does a child's end get noticed.
-            self._wake.wait(_POLL_SECONDS)
+            # A signal, the end of a child among them, ends this wait. Without one there is little to look for while
+            # all run: an idle installation should cost nothing.
+            self._wake.wait(
+                _IDLE_SECONDS if announced and all(child.is_ready for child in self._children) else _POLL_SECONDS
+            )
             self._wake.clear()
             while self._signals:
                 received = self._signals.pop(0)
@@ -181,6 +186,10 @@ class Supervisor:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signals.append(number)
+        self._wake.set()
+
+    def _child_changed(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
         self._wake.set()
 
     def _reload(self) -> None:

@@ -94,10 +94,10 @@ LOG_LINES_WAITING_MAX: Final = 2_000
 REFUSAL_SOURCES_MAX: Final = 1_024
 
 # --- control ----------------------------------------------------------------------------------------------
-SNAPSHOT_POLL_SECONDS: Final = 0.2
+SNAPSHOT_POLL_SECONDS: Final = 0.25
 SECRETS_POLL_SECONDS: Final = 1.0
 CONFIG_POLL_SECONDS: Final = 0.5
-ROWS_POLL_SECONDS: Final = 0.2
+ROWS_POLL_SECONDS: Final = 0.4
 KEY_DELTA_ENTRIES_MAX: Final = 1_000
 KEY_OVERLAP_SECONDS_MAX: Final = 90 * 86_400
 PROJECTOR_POLL_SECONDS: Final = 0.25

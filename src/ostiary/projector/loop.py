@@ -45,8 +45,12 @@ class Projector:
     async def run(self, stop: asyncio.Event) -> None:
         """Pass after pass, in a thread, until `stop` is set; then one last pass, so that a clean shutdown leaves
         nothing behind."""
+        seen: object = None
         while not stop.is_set():
-            await asyncio.to_thread(self.run_once)
+            stamp = self._source.stamp()
+            if stamp != seen or self.faults:
+                await asyncio.to_thread(self.run_once)
+                seen = stamp
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PROJECTOR_POLL_SECONDS):
                     await stop.wait()

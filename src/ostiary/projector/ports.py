@@ -12,6 +12,10 @@ class JournalSource(Protocol):
 
     def origins(self) -> list[str]: ...
 
+    def stamp(self) -> object:
+        """A value that is another whenever there may be something new to read; cheap."""
+        ...
+
     def read(self, origin: str, start: Position) -> Iterator[Entry]:
         """What follows `start`; START is the beginning. OperatorError journal.corrupt where it cannot be read."""
         ...

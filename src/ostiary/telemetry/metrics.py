@@ -107,11 +107,11 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.sync_seconds = Histogram(
+        self.sync_seconds = Gauge(
             "ostiary_journal_sync_seconds",
-            "How long the device takes to sync the journal.",
-            buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0),
+            "The longest the device took to sync the journal since the last look: what latencies are to be held against.",
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self._bound: dict[_Key, _Bound] = {}
         self._models: frozenset[str] = frozenset()

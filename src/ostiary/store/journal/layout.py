@@ -58,6 +58,14 @@ class Mark(msgspec.Struct, frozen=True):
         return Position(self.segment, self.offset, self.sequence)
 
 
+def mark_time(directory: Path) -> int:
+    """When the mark of an origin last moved, in nanoseconds of its file's time; 0 where there is none."""
+    try:
+        return (directory / MARK_NAME).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def encode_mark(mark: Mark) -> bytes:
     """The bytes of one slot of the `synced` file."""
     body = _MARK.pack(_MAGIC, mark.epoch, mark.segment, mark.offset, mark.sequence, mark.link)

@@ -16,7 +16,7 @@ from ostiary.core.event import Kind
 from ostiary.core.limit import JOURNAL_RECORD_BYTES_MAX
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.frame import HEADER_BYTES, Fault, Frame, decode
-from ostiary.store.journal.layout import Mark, Position, load_mark, origins, segment_numbers, segment_path
+from ostiary.store.journal.layout import Mark, Position, load_mark, mark_time, origins, segment_numbers, segment_path
 
 _CHUNK_BYTES: Final = 1024 * 1024 + HEADER_BYTES + JOURNAL_RECORD_BYTES_MAX
 
@@ -42,6 +42,10 @@ class JournalFiles:
     def origins(self) -> list[str]:
         """Their names, in order."""
         return origins(self._root)
+
+    def stamp(self) -> object:
+        """The origins and when the mark of each last moved; what a consumer has not read changes it."""
+        return tuple((origin, mark_time(self._root / origin)) for origin in origins(self._root))
 
     def read(self, origin: str, start: Position) -> Iterator[Entry]:
         """See `read`."""

@@ -29,6 +29,7 @@ class SyncedJournal:
         self.defer = writer.defer
         self.gap = writer.gap
         self.healthy = writer.healthy
+        self.lag = writer.lag
         self._writer = writer
         self._wake = wake
         self._lock_fd = lock_fd

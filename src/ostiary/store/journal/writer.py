@@ -113,6 +113,7 @@ class Writer:
         self._spare: _Segment | None = None
         self._appended_bytes = 0
         self._synced_bytes = 0
+        self._slowest_sync = 0.0
         self._torn: tuple[int, int] | None = None
         self._synced = plan.end
         self._segment, end = self._build(plan.end, plan.records, abandoned=plan.abandoned)
@@ -230,6 +231,12 @@ class Writer:
         self._retired, self._segment, self._spare = self._segment, spare, None
         self._offset, self._link = len(data), link
 
+    def lag(self) -> tuple[int, float]:
+        """Bytes not yet known to be on the device, and the longest the device took for a sync since this was last
+        asked, in seconds."""
+        slowest, self._slowest_sync = self._slowest_sync, 0.0
+        return self._appended_bytes - self._synced_bytes, slowest
+
     # --- the other thread
 
     def due(self) -> bool:
@@ -259,6 +266,7 @@ class Writer:
                 with self._lock:
                     self._fail(f"a sync failed ({error.strerror})")
                 return False
+            self._slowest_sync = max(self._slowest_sync, self._clock.monotonic() - started)
             with self._lock:
                 for _ in range(mark.sequence - self._synced.sequence):
                     self._pending.popleft()
