@@ -1,6 +1,6 @@
 """Write docs/errors.md from the vocabulary of reasons.
 
-    .venv/bin/python dev/errors.py
+.venv/bin/python dev/errors.py
 """
 
 from pathlib import Path
@@ -19,13 +19,14 @@ The reason below is the same word everywhere:
 | where | how |
 |---|---|
 | OpenAI endpoints | `error.code`; `error.param` names the field at fault, where one is |
-| Anthropic endpoints | the header `x-ostiary-reason`, and in brackets at the end of `error.message` |
+| Anthropic endpoints | `error.code`, and `error.details.error_code`; `error.param` as above |
 | metrics | the label `reason` of `ostiary_requests_total` |
 | journal | the field `error` of the closing record |
 | log | the field `reason` of the event `call_ended` |
 
-Each answer carries `x-request-id`; `ostiary audit show --request ID` prints what the journal holds of it. A provider's
-own status is passed on where it says more than the one below. Where a wait is known, it stands in `retry-after`.
+Each answer carries `x-request-id`; `ostiary audit show --request ID` prints what the journal holds of it. For
+`upstream.refused` the status is the provider's own; Anthropic endpoints answer an overload with 529, as that API does.
+Where a wait is known, it stands in `retry-after`.
 
 **Retry** says whether sending the same request again may succeed. An SDK that retries by status does so for 408, 409,
 429 and 5xx; where the table says no for such a status, the retry does no harm but does not help.

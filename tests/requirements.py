@@ -1,0 +1,186 @@
+"""What Ostiary promises, with the tests that prove it and what they do not prove. docs/guarantees.md is written from it.
+
+A promise that is not wholly kept yet says what is missing; `proof` then names what holds already. A test of this file
+checks that each test named exists.
+"""
+
+from typing import NamedTuple
+
+STORY = "tests/exchange/test_story.py"
+LAW = "tests/dialect/test_law.py"
+JOURNAL = "tests/unit/store/journal"
+
+
+class Requirement(NamedTuple):
+    """A promise: whether it holds, its evidence as `file::test`, the limit of the proof, what is missing."""
+
+    promise: str
+    proof: tuple[str, ...]
+    limit: str
+    missing: str = ""
+
+
+REQUIREMENTS = {
+    "record": Requirement(
+        "No allowed call goes out without an opening record in the journal; there is exactly one closing record for each "
+        "opening one, on every exit, cancellation and crash included.",
+        (
+            f"{STORY}::test_nothing_goes_upstream_before_the_opening_record",
+            f"{STORY}::test_a_plain_call_is_answered_in_the_callers_dialect_and_recorded_in_two_records",
+            f"{STORY}::test_a_stream_is_relayed_and_its_end_leaves_after_the_closing_record",
+            f"{STORY}::test_a_call_cancelled_while_it_waits_for_the_provider_is_recorded",
+            f"{STORY}::test_fd30_without_a_record_nothing_is_answered_as_done",
+            f"{STORY}::test_on_failure_continue_goes_on_and_leaves_a_gap_record_when_the_journal_is_back",
+            f"{STORY}::test_on_failure_continue_never_holds_for_regulated_data",
+            f"{JOURNAL}/test_recovery.py::test_open_calls_are_closed_as_aborted",
+            "tests/fault/test_journal_kill.py::test_everything_acknowledged_before_the_kill_is_readable",
+            "tests/fault/test_journal_kill.py::test_killed_again_and_again_every_call_is_closed_once",
+            "tests/fault/test_journal_disk.py::test_the_nth_disk_call_fails_for_every_n",
+            "tests/fault/test_journal_disk.py::test_power_loss_keeps_every_synced_record",
+        ),
+        "Power loss and failing disks are simulated below the file calls; no machine was switched off. With "
+        "`durability: process` the last milliseconds may go with the machine. With `on_failure: continue` unregulated "
+        "calls go on without records, and a gap record says how many.",
+    ),
+    "order": Requirement(
+        "No upstream is contacted before identity, policy, budget and guard have said yes; a fallback target is checked "
+        "again.",
+        (
+            f"{STORY}::test_a_request_without_one_valid_key_reaches_nothing",
+            f"{STORY}::test_a_denied_call_is_told_why_and_recorded_once",
+            f"{STORY}::test_a_fallback_model_the_key_may_not_use_is_never_tried",
+            f"{STORY}::test_an_unknown_price_is_costed_at_the_ceiling_or_refused_never_nothing",
+        ),
+        "Whole calls in one process with a simulated upstream.",
+        "There are no budgets and no guards yet; identity and policy hold.",
+    ),
+    "hold": Requirement(
+        "A hold is settled or released exactly once. Spend never exceeds a hard budget by more than the estimate error of "
+        "calls in flight, at any concurrency, on any number of replicas, through kill -9.",
+        (
+            f"{STORY}::test_a_plain_call_is_answered_in_the_callers_dialect_and_recorded_in_two_records",
+            f"{STORY}::test_a_client_that_goes_away_cancels_its_upstream_call_and_is_charged_for_what_was_produced",
+        ),
+        "Settling a hold twice raises; each story ends with no hold open.",
+        "Budgets: holds stand for nothing yet, and nothing is shared between workers or replicas.",
+    ),
+    "stream": Requirement(
+        "The folded stream equals the plain answer, tool arguments byte for byte; splitting the stream at every byte "
+        "offset changes nothing.",
+        (
+            f"{LAW}::test_a_streamed_reply_folds_to_the_plain_one",
+            f"{LAW}::test_the_law_holds_through_every_pair",
+            f"{LAW}::test_tool_arguments_survive_every_pair_byte_for_byte",
+            f"{LAW}::test_where_a_stream_is_cut_changes_nothing",
+            f"{LAW}::test_every_single_offset_gives_the_same_frames",
+        ),
+        "By generated replies and by a recorded corpus, for both dialects; providers that break their own protocol are "
+        "refused, not repaired.",
+    ),
+    "bytes": Requirement(
+        "Same dialect in and out: the value bytes of every member that nobody asked to change are unchanged, and so is "
+        "every stream frame.",
+        (
+            f"{STORY}::test_the_same_dialect_passes_bytes_through_but_for_the_named_edits",
+            "tests/dialect/test_request.py::test_the_same_dialect_passes_every_other_value_byte_for_byte",
+            "tests/unit/gateway/wire/test_json.py::test_an_edit_leaves_every_other_values_bytes_alone",
+            "tests/unit/gateway/wire/test_json.py::test_a_splice_changes_one_value_and_no_other_byte_of_a_value",
+        ),
+        "Blanks between top-level members may change. A frame that only reports usage is left out where the caller did "
+        "not ask for it.",
+    ),
+    "retry": Requirement(
+        "A retry starts from the client's original call; nothing is retried after the commit point (the first content, or "
+        "`COMMIT_AFTER_SECONDS`, whichever is first), and nothing, comments included, is sent before it.",
+        (
+            f"{STORY}::test_every_attempt_starts_from_the_clients_original_call",
+            f"{STORY}::test_fd10_a_stream_that_fails_before_its_first_content_is_retried_unseen",
+            f"{STORY}::test_fd10_fd11_a_stream_that_fails_later_ends_in_an_error_event_and_is_not_retried",
+            f"{STORY}::test_a_request_the_provider_calls_invalid_is_not_tried_elsewhere",
+            "tests/unit/net/test_client.py::test_nothing_is_repeated_after_a_byte_of_the_answer",
+        ),
+        "The time bound is looked at when bytes arrive. A request on a kept connection that turns out to be closed before "
+        "any byte of an answer is sent once more.",
+    ),
+    "cancel": Requirement(
+        "A client that goes away cancels its upstream call, and is charged for what was produced.",
+        (
+            f"{STORY}::test_a_client_that_goes_away_cancels_its_upstream_call_and_is_charged_for_what_was_produced",
+            "tests/attack/test_http_server.py::test_the_client_going_away_cancels_what_it_asked_for",
+            "tests/unit/net/test_client.py::test_cancelling_while_reading_closes_the_connection",
+            "tests/clients/test_openai_python_errors.py::test_a_client_that_leaves_a_stream_ends_the_providers_work",
+        ),
+        "What a provider goes on producing after its connection was dropped is its own affair. Tokens of a broken stream "
+        "are estimated where it reported none.",
+    ),
+    "tenants": Requirement(
+        "No cache, single-flight, index or counter is shared across tenants unless an operator pools it by name; foreign "
+        "and missing objects look the same.",
+        (
+            f"{STORY}::test_a_foreign_model_and_a_missing_one_look_the_same_in_the_list",
+            "tests/unit/govern/test_services.py::test_other_tenants_look_as_if_they_did_not_exist",
+        ),
+        "Models and providers belong to the installation; which of them a team may use is its own list. A call with a "
+        "model that exists but is not allowed is told so (`policy.model_not_allowed`).",
+        "There are no caches, indexes or counters yet that could be shared.",
+    ),
+    "secrets": Requirement(
+        "Secrets are a type that cannot be printed. No planted canary (secret or personal datum) reaches logs, traces, "
+        "metrics, errors, audit or console.",
+        (
+            f"{STORY}::test_no_secret_of_ours_reaches_the_client",
+            f"{STORY}::test_the_providers_credential_goes_upstream_and_the_callers_does_not",
+            f"{STORY}::test_no_text_of_prompt_or_answer_stands_in_the_journal",
+            f"{STORY}::test_metadata_and_the_end_user_are_recorded_the_person_only_as_a_digest",
+            f"{STORY}::test_a_fault_of_ours_is_answered_and_recorded_without_its_text",
+            "tests/dialect/test_error.py::test_a_credential_echoed_by_a_provider_is_masked",
+            "tests/unit/govern/test_services.py::test_a_minted_key_is_stored_only_as_its_digest",
+            "tests/process/test_keys.py::test_at82_no_secret_stands_in_any_file_log_metric_or_process_list",
+        ),
+        "What a provider says about a request in an error message is passed on to the caller who sent that request. "
+        "Names an operator or caller chooses (models, features, teams) are recorded as they are.",
+        "There are no traces and no console yet.",
+    ),
+    "proof": Requirement(
+        "Any edit, deletion, reordering, fork, or truncation below a checkpoint kept elsewhere is found offline by one "
+        "command.",
+        (
+            f"{JOURNAL}/test_verify.py::test_every_flipped_byte_of_every_file_is_found_and_named",
+            f"{JOURNAL}/test_verify.py::test_records_removed_repeated_swapped_or_moved_are_found",
+            f"{JOURNAL}/test_verify.py::test_files_removed_or_exchanged_are_found",
+            f"{JOURNAL}/test_verify.py::test_two_origins_exchanged_are_found",
+            f"{JOURNAL}/test_verify.py::test_a_chain_cut_back_with_its_mark_is_found_only_by_a_checkpoint",
+            f"{JOURNAL}/test_verify.py::test_a_chain_written_anew_is_found_only_by_a_checkpoint",
+            f"{JOURNAL}/test_verify.py::test_an_origin_that_vanished_is_found_by_a_checkpoint",
+            "tests/cli/test_governance.py::test_the_journal_is_verified_and_compared",
+        ),
+        "Records after the last checkpoint can be rewritten by who holds the files. Checkpoints are not signed: they prove "
+        "as much as the place they are kept in.",
+    ),
+    "regulated": Requirement(
+        "Regulated data never reaches a target that is not private, not even as the last fallback, the cache or a log; "
+        "`ostiary check` proves it for the configuration.",
+        (
+            f"{STORY}::test_regulated_data_reaches_only_private_targets",
+            f"{STORY}::test_on_failure_continue_never_holds_for_regulated_data",
+            f"{STORY}::test_no_text_of_prompt_or_answer_stands_in_the_journal",
+        ),
+        "The label is the caller's word; nothing looks into the text. That a target is private is the operator's word. "
+        "`check` lists which models regulated data can reach.",
+    ),
+    "memory": Requirement(
+        "Memory stays bounded under any single hostile client or upstream, and flat over a million requests.",
+        (
+            "tests/attack/test_http_server.py::test_at48_fd41_a_reader_that_does_not_read_is_bounded_then_dropped",
+            "tests/attack/test_http_server.py::test_at49_an_undeclared_endless_body_is_cut_at_the_bound",
+            "tests/attack/test_http_server.py::test_at47_a_head_beyond_its_bounds_is_refused_early",
+            "tests/attack/test_upstream_http.py::test_an_endless_body_is_cut_off_at_the_bound_in_flat_memory",
+            "tests/attack/test_upstream_http.py::test_an_endless_body_that_nobody_reads_is_not_buffered",
+            "tests/dialect/test_request.py::test_every_bound_is_kept_before_anything_is_built",
+            "tests/tidy/test_vocabulary.py::test_every_bound_is_enforced_somewhere",
+            "tests/unit/telemetry/test_metrics.py::test_at68_names_callers_make_up_never_become_series",
+        ),
+        "Each hostile habit has its test; their combinations do not.",
+        "No run of a million requests is part of the tests.",
+    ),
+}
