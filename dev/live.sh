@@ -9,17 +9,15 @@ cd "$(dirname "$0")/.."
 
 home=.venv/live
 python=$home/bin/python
-stamp=$home/.stamp-$(sha256sum dev/live.txt | cut -c1-16)
-model=$home/tiny-$(sha256sum dev/live.py | cut -c1-16).gguf
+stamp=$home/.stamp-$(cksum < dev/live.txt | cut -d' ' -f1)
+model=$home/tiny-$(cksum < dev/live.py | cut -d' ' -f1).gguf
 
 if [ ! -e "$stamp" ]; then
-    for tool in cmake c++; do
-        command -v "$tool" >/dev/null || { echo "make test-live compiles llama.cpp and needs $tool on the PATH"; exit 2; }
-    done
+    command -v c++ >/dev/null || { echo "make test-live compiles llama.cpp and needs a C++ compiler on the PATH"; exit 2; }
     echo "installing the model server into $home (once; compiles llama.cpp, minutes)"
     [ -x "$python" ] || .venv/bin/python -m venv "$home"
     # Without its image models, which no test here uses. Compiling gives way to other work on the machine.
-    CMAKE_ARGS="-DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}" \
+    CMAKE_ARGS="-DLLAVA_BUILD=OFF ${CMAKE_ARGS:-}" CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(getconf _NPROCESSORS_ONLN)}" \
         nice -n 10 "$python" -m pip install -q --disable-pip-version-check --require-hashes -r dev/live.txt
     touch "$stamp"
 fi

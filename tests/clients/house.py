@@ -15,6 +15,7 @@ from ostiary.simulator.server import SimulatedProvider
 
 KEY = "a-key-of-the-team-that-tests-clients"
 NARROW_KEY = "a-key-that-may-use-one-model-only"
+MODELS = {"chat", "gpt", "claude", "flaky"}
 UPSTREAM_KEY = "sk-upstream-canary-0123456789abcdef"
 WAIT_SECONDS = 60.0
 
@@ -27,6 +28,7 @@ providers:
   oai: {{dialect: openai, base_url: "{upstream}/v1", auth: {{secret: "${{file:provider.key}}"}}}}
   ant: {{dialect: anthropic, base_url: "{upstream}", auth: {{scheme: x-api-key, secret: "${{file:provider.key}}"}}}}
 models:
+  chat:    {{targets: [{{provider: oai, model: sim-gpt}}]}}
   gpt:     {{targets: [{{provider: oai, model: sim-gpt}}]}}
   claude:  {{targets: [{{provider: ant, model: sim-claude}}]}}
   flaky:   {{targets: [{{provider: oai, model: sim-error-503}}], fallbacks: [claude]}}
@@ -137,9 +139,21 @@ class Process:
             self._process.stdout.close()
 
 
+def ostiary(folder, *words):
+    """What another command says of the gateway in this folder."""
+    command = [Path(sys.executable).with_name("ostiary"), *words, "--config", folder / "ostiary.yaml"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @contextlib.contextmanager
 def gateway(folder, configuration):
-    """`ostiary serve` on this configuration; gives the URL it listens on. It must stop cleanly when asked to."""
+    """`ostiary serve` on this configuration; gives the URL it listens on.
+
+    When asked to stop it must do so cleanly, and leave a journal that verifies and in which each call was closed once,
+    whatever its client did.
+    """
     (folder / "provider.key").write_text(UPSTREAM_KEY + "\n")
     (folder / "ostiary.yaml").write_text(configuration)
     process = Process(str(Path(sys.executable).with_name("ostiary")), "serve", "--config", "ostiary.yaml", cwd=folder)
@@ -149,3 +163,7 @@ def gateway(folder, configuration):
         status = process.stop()
     assert status == 0, "".join(process.lines)
     assert UPSTREAM_KEY not in "".join(process.lines)
+    ostiary(folder, "audit", "verify")
+    lines = [msgspec.json.decode(line) for line in ostiary(folder, "audit", "show").splitlines()]
+    opened = [line["sequence"] for line in lines if line["kind"] == "opened"]
+    assert sorted(line["record"]["opened"] for line in lines if line["kind"] == "closed") == opened

@@ -5,7 +5,7 @@ import pytest
 from pydantic import BaseModel
 
 from ostiary.simulator.content import OPENING
-from tests.clients.house import KEY
+from tests.clients.house import KEY, MODELS
 
 pytestmark = pytest.mark.parametrize("model", ["claude", "gpt"])
 UPSTREAM = {"gpt": "sim-gpt", "claude": "sim-claude"}
@@ -231,7 +231,7 @@ async def test_tokens_are_counted_by_the_provider_or_estimated(anthropic_sdk, mo
 
 async def test_models_are_listed_and_found_by_name(anthropic_sdk, model):
     listed = await anthropic_sdk.items(lambda client: client.models.list())
-    assert {"gpt", "claude", "flaky"} == {one.id for one in listed}
+    assert {one.id for one in listed} == MODELS
     assert all(one.type == "model" and one.created_at.tzinfo is not None for one in listed)
     found = await anthropic_sdk.call(lambda client: client.models.retrieve(model))
     assert (found.id, found.display_name) == (model, model)

@@ -22,18 +22,10 @@ async def refused(sdk, kind, doing):
 
 
 async def test_a_wrong_key(openai_sdk):
-    error = (
-        await refused(
-            openai_sdk,
-            openai.AuthenticationError,
-            lambda client: client.with_options(api_key="sk-of-nobody").models.list(),
-        )
-        if openai_sdk.blocking
-        else await refused(
-            openai_sdk,
-            openai.AuthenticationError,
-            lambda client: client.with_options(api_key="sk-of-nobody").models.retrieve("gpt"),
-        )
+    error = await refused(
+        openai_sdk,
+        openai.AuthenticationError,
+        lambda client: client.with_options(api_key="sk-of-nobody").models.retrieve("gpt"),
     )
     assert (error.code, error.type) == ("auth.invalid", "authentication_error")
 
@@ -54,8 +46,12 @@ async def test_a_model_the_key_may_not_use(openai_sdk):
 
 
 async def test_a_path_that_is_not_there(openai_sdk):
-    error = await refused(openai_sdk, openai.NotFoundError, lambda client: client.files.retrieve("file"))
-    assert error.code == "route.not_found"
+    for doing in (
+        lambda client: client.files.retrieve("file"),
+        lambda client: client.responses.create(model="gpt", input="Hello!"),
+    ):
+        error = await refused(openai_sdk, openai.NotFoundError, doing)
+        assert error.code == "route.not_found"
 
 
 @pytest.mark.parametrize(

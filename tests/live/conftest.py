@@ -1,16 +1,13 @@
 """The model server, a gateway before it, and clients. `make test-live` prepares what they need."""
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import anthropic
+import msgspec
 import openai
 import pytest
 
-from tests.clients.house import KEY, Process, gateway
+from tests.clients.house import KEY, Process, gateway, ostiary
 
 CONTEXT_TOKENS = 512
 CONFIGURATION = """\
@@ -73,20 +70,7 @@ def recorded(folder, url):
     """What the journal holds of a finished call, by its request id."""
 
     def closed(request_id):
-        command = [
-            Path(sys.executable).with_name("ostiary"),
-            "audit",
-            "show",
-            "--kind",
-            "closed",
-            "--request",
-            request_id,
-        ]
-        done = subprocess.run(
-            [*command, "--config", folder / "ostiary.yaml"], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        (line,) = done.stdout.splitlines()
-        return json.loads(line)["record"]
+        (line,) = ostiary(folder, "audit", "show", "--kind", "closed", "--request", request_id).splitlines()
+        return msgspec.json.decode(line)["record"]
 
     return closed
