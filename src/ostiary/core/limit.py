@@ -82,7 +82,7 @@ TOTAL_SECONDS: Final = 600.0
 # --- the journal ------------------------------------------------------------------------------------------
 JOURNAL_SEGMENT_BYTES: Final = 64 * 1024 * 1024
 JOURNAL_RECORD_BYTES_MAX: Final = 256 * 1024
-JOURNAL_SYNC_SECONDS: Final = 0.005
+JOURNAL_SYNC_SECONDS: Final = 0.008
 JOURNAL_STALL_SECONDS_MAX: Final = 5.0
 JOURNAL_UNSYNCED_BYTES_MAX: Final = 32 * 1024 * 1024
 

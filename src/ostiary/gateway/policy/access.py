@@ -47,8 +47,9 @@ def decide(index: Index, principal: Principal, ask: Ask) -> Decision:
             f"The conversation holds {ask.tool_depth} consecutive tool rounds; at most {depth} are allowed.",
             "messages",
         )
-    caps = [cap for cap in (model.max_tokens, team.max_tokens) if cap is not None]
-    cap = min(caps, default=None)
+    cap = model.max_tokens
+    if team.max_tokens is not None and (cap is None or team.max_tokens < cap):
+        cap = team.max_tokens
     bound = MAX_TOKENS_MAX if cap is None else cap
     if ask.max_tokens is not None and ask.max_tokens > bound:
         return Deny(

@@ -87,7 +87,8 @@ class SyncedJournal:
         while not self._stop.is_set():
             self._wake.wait(retry)
             if self._interval and retry is None:
-                self._stop.wait(self._interval)
+                # Synced within ten milliseconds: the slower the device, the sooner the next sync begins.
+                self._stop.wait(max(self._interval - self._writer.last_sync_seconds, self._interval / 8))
             self._wake.clear()
             if self._stop.is_set():
                 return

@@ -114,6 +114,7 @@ class Writer:
         self._appended_bytes = 0
         self._synced_bytes = 0
         self._slowest_sync = 0.0
+        self.last_sync_seconds = 0.0
         self._torn: tuple[int, int] | None = None
         self._synced = plan.end
         self._segment, end = self._build(plan.end, plan.records, abandoned=plan.abandoned)
@@ -266,7 +267,8 @@ class Writer:
                 with self._lock:
                     self._fail(f"a sync failed ({error.strerror})")
                 return False
-            self._slowest_sync = max(self._slowest_sync, self._clock.monotonic() - started)
+            self.last_sync_seconds = self._clock.monotonic() - started
+            self._slowest_sync = max(self._slowest_sync, self.last_sync_seconds)
             with self._lock:
                 for _ in range(mark.sequence - self._synced.sequence):
                     self._pending.popleft()

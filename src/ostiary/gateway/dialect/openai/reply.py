@@ -161,6 +161,10 @@ def decode_usage(value: object) -> tuple[Usage | None, bool]:
         wire = msgspec.convert(value, _WireUsage)
     except msgspec.ValidationError:
         return _odd_usage(value)
+    return _counted(wire)
+
+
+def _counted(wire: _WireUsage) -> tuple[Usage | None, bool]:
     if wire.prompt_tokens is None and wire.completion_tokens is None:
         return None, False
     prompt = wire.prompt_tokens_details or _NO_DETAILS
@@ -236,8 +240,37 @@ def encode_usage(usage: Usage) -> dict[str, object]:
     }
 
 
+class _TappedChoice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Tapped(msgspec.Struct):
+    choices: list[_TappedChoice]
+    model: str | None = None
+    usage: _WireUsage | None = None
+
+
+_TAP: Final = msgspec.json.Decoder(_Tapped)
+
+
 def tap_reply(body: bytes) -> ReplyTap:
-    """What metering needs of an answer that passes through unchanged."""
+    """What metering needs of an answer that passes through unchanged.
+
+    The usual answer is read in one typed pass that skips what it does not need; whatever that pass does not like is
+    judged by the strict one. Raises UpstreamError: upstream.protocol, or what an error object under a 200 says.
+    """
+    try:
+        tapped = _TAP.decode(body)
+        if not body.isascii():
+            body.decode("utf-8")  # what is skipped is not looked at
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _strictly_tapped(body)
+    usage, lie = (None, False) if tapped.usage is None else _counted(tapped.usage)
+    finish = tapped.choices[0].finish_reason if tapped.choices else None
+    return ReplyTap(tapped.model or "", usage, finish or "", usage_invalid=lie)
+
+
+def _strictly_tapped(body: bytes) -> ReplyTap:
     tree = parse_answer(body).tree
     choices = tree.get("choices")
     if type(choices) is not list:
