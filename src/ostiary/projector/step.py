@@ -6,9 +6,12 @@ from functools import lru_cache
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from ostiary.core.error import OstiaryError
-from ostiary.core.event import Closed, Gap, Kind, Opened, Recovered, Unauthenticated
+from ostiary.core.event import Gap, Kind, Opened, Outcome, Recovered, Unauthenticated
 from ostiary.core.limit import PROJECTOR_BATCH_RECORDS
+from ostiary.core.usage import Usage
 from ostiary.gateway.audit import record
 from ostiary.govern.usage.model import Batch, CallRow, OpenCall, Place
 from ostiary.govern.usage.ports import UsageView
@@ -21,6 +24,46 @@ CONSUMER: Final = "usage"
 # What a hostile provider reports must not overflow the sums of a day: a number no honest call reaches.
 _TOKENS_MAX: Final = 2**40
 _NANO_MAX: Final = 2**53
+
+
+class _Cost(msgspec.Struct, frozen=True):
+    nano: int
+    currency: str = "USD"
+    estimated: bool = False
+
+
+class _Times(msgspec.Struct, frozen=True):
+    total_ms: float = 0.0
+    first_content_ms: float = 0.0
+
+
+class _Closing(msgspec.Struct, frozen=True):
+    """What the view keeps of a closing record; the names are `core.event.Closed`'s. Reading no more than this costs a
+    third less, and this is done for every call."""
+
+    request_id: str
+    at_ns: int
+    opened: int
+    outcome: Outcome
+    tenant: str = ""
+    environment: str = ""
+    team: str = ""
+    key_id: str = ""
+    original_model: str = ""
+    request_model: str = ""
+    provider: str = ""
+    operation: str = ""
+    status: int = 0
+    error: str = ""
+    stream: bool = False
+    usage: Usage = Usage()
+    usage_estimated: bool = False
+    cost: _Cost | None = None
+    timings: _Times = _Times()
+
+
+_CLOSING: Final = msgspec.json.Decoder(_Closing)
+_CLOSINGS: Final = (Kind.CLOSED, Kind.DENIED)
 
 
 def project_origin(source: JournalSource, view: UsageView, origin: str) -> int:
@@ -65,15 +108,17 @@ def fold(origin: str, entries: Iterable[Entry]) -> Batch:
             opening[entry.sequence] = entry
             continue
         try:
+            if entry.kind in _CLOSINGS:
+                closed = _CLOSING.decode(entry.payload)
+                if opening.pop(closed.opened, None) is None and closed.opened >= 0:
+                    batch.closed.append(closed.opened)
+                batch.calls.append(_call_row(origin, entry.sequence, closed))
+                continue
             value = record.decode(entry.kind, entry.payload)
-        except ValueError:
+        except (ValueError, msgspec.DecodeError):
             batch.unreadable.append((entry.sequence, entry.kind))
             continue
-        if isinstance(value, Closed):
-            if opening.pop(value.opened, None) is None and value.opened >= 0:
-                batch.closed.append(value.opened)
-            batch.calls.append(_call_row(origin, entry.sequence, entry.kind, value))
-        elif isinstance(value, Unauthenticated):
+        if isinstance(value, Unauthenticated):
             batch.refusals.append(value)
         elif isinstance(value, Gap):
             batch.gaps.append((entry.sequence, value))
@@ -102,8 +147,7 @@ def _open_call(sequence: int, opened: Opened) -> OpenCall:
     )
 
 
-def _call_row(origin: str, sequence: int, kind: int, closed: Closed) -> CallRow:
-    assert kind in (Kind.CLOSED, Kind.DENIED)
+def _call_row(origin: str, sequence: int, closed: _Closing) -> CallRow:
     usage, cost = closed.usage, closed.cost
     return CallRow(
         origin=origin,
