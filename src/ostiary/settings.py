@@ -395,7 +395,7 @@ def _compose(file: Path, data: bytes) -> tuple[object, dict[tuple[str | int, ...
         raise OperatorError(Code.CONFIG_INVALID, f"{file}: not UTF-8 at byte {error.start}") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = "" if mark is None else f"{mark.line + 1}: "
+        where = "" if mark is None else f"{mark.line + 1}:"
         raise OperatorError(Code.CONFIG_INVALID, f"{file}:{where} not valid YAML: {error.problem or error}") from error
     except yaml.YAMLError as error:
         raise OperatorError(Code.CONFIG_INVALID, f"{file}: not valid YAML: {error}") from error

@@ -25,7 +25,7 @@ from ostiary.telemetry import lines
 _POLL_SECONDS: Final = 0.1
 _IDLE_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
-_STEADY_SECONDS: Final = 30.0
+_STEADY_SECONDS: Final = 2.0
 _READY_SECONDS: Final = 60.0
 _LAST_SECONDS: Final = 10.0
 _OVER_SECONDS: Final = 3.0
@@ -43,7 +43,7 @@ class _Child:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._ready_fd = -1
-        self._started_at = 0.0
+        self._ready_at = 0.0
         self._restart_at = 0.0
         self._failures = 0
         self.is_ready = False
@@ -70,7 +70,6 @@ class _Child:
             os.close(self._ready_fd)
         self._ready_fd = reading
         self.is_ready = False
-        self._started_at = time.monotonic()
 
     def ready(self) -> bool:
         """Whether it has said so since it was started last. `was_ready` is whether it ever did."""
@@ -82,6 +81,7 @@ class _Child:
             os.close(self._ready_fd)
             self._ready_fd = -1
             self.is_ready = bool(said)
+            self._ready_at = time.monotonic()
             self.was_ready = self.was_ready or self.is_ready
         return self.is_ready
 
@@ -98,7 +98,8 @@ class _Child:
         status = self._process.poll()
         if status is None:
             return None
-        if now - self._started_at > _STEADY_SECONDS:
+        # Waiting is for what dies at once, again and again. One that had come up and served is missed by callers.
+        if self.ready() and now - self._ready_at > _STEADY_SECONDS:
             self._failures = 0
         self._later(now)
         self._process = None

@@ -12,7 +12,7 @@ from ostiary.core.limit import JOURNAL_SEGMENT_BYTES
 from ostiary.gateway.audit import record
 from ostiary.gateway.ports import Clock
 from ostiary.store.journal.disk import Disk
-from ostiary.store.journal.layout import LOCK_NAME, origin_name, origins, set_aside
+from ostiary.store.journal.layout import LOCK_NAME, Mark, load_mark, origin_name, origins, set_aside
 from ostiary.store.journal.recovery import recover
 from ostiary.store.journal.syncer import SyncedJournal
 from ostiary.store.journal.writer import Plan, Record, Writer
@@ -71,7 +71,8 @@ def open_journal(
 
 def recover_idle(root: Path, *, disk: Disk, clock: Clock) -> list[Opened]:
     """Open and close every origin under `root` that nobody holds and that was left by a crash, so that the calls
-    open in it get their closing records even if no worker takes the slot again. Raises as `open_journal`."""
+    open in it get their closing records even if no worker takes the slot again, and so that its last records, sound
+    but not yet below the mark, come before readers at all. Raises as `open_journal`."""
     done: list[Opened] = []
     for origin in origins(root):
         replica, _, slot = origin.rpartition(".")
@@ -83,9 +84,10 @@ def recover_idle(root: Path, *, disk: Disk, clock: Clock) -> list[Opened]:
             continue
         try:
             found = recover(root / origin, origin, disk.boot())
+            unread = (load_mark(root / origin) or Mark()).position < found.end.position
         finally:
             disk.close(lock_fd)
-        if found.open_calls or found.bytes_cut:
+        if found.open_calls or found.bytes_cut or unread:
             opened = open_journal(root, replica, disk=disk, clock=clock, slot=int(slot), segment_bytes=64 * 1024)
             opened.journal.close()
             done.append(opened)
