@@ -1,5 +1,6 @@
 """The official OpenAI Python SDK, blocking and asynchronous, through a running gateway to providers of both dialects."""
 
+import asyncio
 import json
 import math
 
@@ -290,6 +291,39 @@ async def test_embeddings_arrive_as_numbers_however_they_travel(openai_sdk, mode
         assert all(isinstance(one.embedding, str) for one in answer.data)
     else:
         assert all(len(one.embedding) == 6 and all(map(math.isfinite, one.embedding)) for one in answer.data)
+
+
+async def test_embeddings_of_tokens_are_taken(openai_sdk, upstream, model):
+    """Frameworks count tokens themselves and send those."""
+    if model == "gpt":
+        answer = await openai_sdk.call(lambda client: client.embeddings.create(model=model, input=[[1, 2, 3], [4]]))
+        assert len(answer.data) == 2
+        assert upstream.body("sim-gpt")["input"] == [[1, 2, 3], [4]]
+
+
+async def test_a_pdf_reaches_the_provider(openai_sdk, upstream, model):
+    file = {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQ="}
+    parts = [{"type": "file", "file": file}, {"type": "text", "text": "What is this?"}]
+    await openai_sdk.call(ask(model, [{"role": "user", "content": parts}]))
+    sent = upstream.body(UPSTREAM[model])["messages"][0]["content"][0]
+    if model == "gpt":
+        assert sent == parts[0]
+    else:
+        source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0xLjQ="}
+        assert sent == {"type": "document", "source": source, "title": "a.pdf"}
+
+
+async def test_many_calls_at_once_get_each_their_own_answer(openai_sdk, model):
+    if openai_sdk.blocking:
+        return
+    texts = [f"Question {number}" for number in range(40)]
+    answers = await asyncio.gather(
+        *(openai_sdk.call(ask(model, [{"role": "user", "content": text}])) for text in texts)
+    )
+    again = [await openai_sdk.call(ask(model, [{"role": "user", "content": text}])) for text in texts[:5]]
+    told = [answer.choices[0].message.content for answer in answers]
+    assert told[:5] == [answer.choices[0].message.content for answer in again]
+    assert len({answer._request_id for answer in answers}) == len(texts)
 
 
 async def test_models_are_listed_and_found_by_name(openai_sdk, model):
