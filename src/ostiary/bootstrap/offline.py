@@ -33,6 +33,7 @@ from ostiary.store.journal.reader import JournalFiles
 from ostiary.store.sqlite.database import Database
 from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
+from ostiary.store.sqlite.outbox import SqliteOutbox
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
 from ostiary.store.sqlite.usage import SqliteUsage
@@ -82,6 +83,7 @@ class Offline:
         self.team_store = SqliteTeams(self.database)
         self.key_store = SqliteKeys(self.database)
         self.usage_store = SqliteUsage(self.database)
+        self.outbox = SqliteOutbox(self.database)
         self.tenants = TenantService(self.tenant_store, self.overlay, self.clock, self.ids)
         self.teams = TeamService(self.team_store, self.tenant_store, self.overlay, self.clock, self.ids)
         self.keys = KeyService(

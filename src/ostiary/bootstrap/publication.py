@@ -1,6 +1,5 @@
 """From the operator's file and the database to what data workers read; done at start, and again at every change."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from ostiary.bootstrap.compile import Declared, compile_file, snapshot_of, write_literals
@@ -10,10 +9,16 @@ from ostiary.control.publisher import Publisher
 from ostiary.core.credential import stored_digest
 from ostiary.core.digest import KeyedDigest
 from ostiary.core.error import Code, OperatorError
+from ostiary.core.limit import KEY_DELTA_ENTRIES_MAX
+from ostiary.core.principal import KeyId, TeamId, TenantId
 from ostiary.govern.overlay import Overlay, check_overlay
 from ostiary.settings import Loaded, load
-from ostiary.snapshot.keys import KeyEntry
+from ostiary.snapshot.keys import KeyDelta, KeyEntry
 from ostiary.snapshot.tables import TeamRow
+
+_OF_A_KEY: Final = frozenset({"key.create", "key.rotate", "key.revoke"})
+_LEAVES_OTHER_KEYS: Final = _OF_A_KEY | {"team.create", "team.allow_models", "tenant.create"}
+"""Changes after which every key but those they name is what it was. Any other makes all keys be read anew."""
 
 PUBLISHED_DIR: Final = "published"
 SECRETS_DIR: Final = "secrets"
@@ -73,13 +78,19 @@ class Publication:
         return self._publish(self._declared, self._overlay)
 
     def _publish(self, declared: Declared, overlay: Overlay) -> bool:
-        tenants = self._offline.tenant_store.list()
-        teams = self._offline.team_store.list()
+        offline = self._offline
+        tenants = offline.tenant_store.list()
+        teams = offline.team_store.list()
         check_overlay(
             overlay,
             [tenant.id for tenant in tenants if not tenant.disabled_ns],
             [(team.tenant, team.name) for team in teams if not team.disabled_ns],
-            [(key.tenant, key.team, key.name) for key in self._offline.key_store.list() if not key.revoked_ns],
+            [
+                (tenant, team, name)
+                for (tenant, team), row in overlay.teams.items()
+                for name in row.key_names
+                if offline.key_store.in_use(TenantId(tenant), TeamId(team), name)
+            ],
         )
         gone = {tenant.id for tenant in tenants if tenant.disabled_ns}
         rows = [
@@ -96,14 +107,34 @@ class Publication:
             if not team.disabled_ns and team.tenant not in gone
         ]
         write_literals(declared)
-        now = self._offline.clock.now_ns()
+        pepper = KeyedDigest(offline.installation_keys.pepper)
+        file_keys = {stored_digest(pepper, text.encode("ascii")): entry for text, entry in declared.keys}
+        now = offline.clock.now_ns()
         try:
-            return self._publisher.publish(snapshot_of(declared, rows, now), self._key_entries(declared), now)
+            self._publish_keys(file_keys, now)
+            return self._publisher.publish_snapshot(snapshot_of(declared, rows, now))
         except OSError as error:
             raise OperatorError(Code.STORE_UNAVAILABLE, f"publishing failed: {error.strerror or error}") from error
 
-    def _key_entries(self, declared: Declared) -> Mapping[bytes, KeyEntry]:
-        entries = dict(self._offline.key_store.entries())
-        pepper = KeyedDigest(self._offline.installation_keys.pepper)
-        entries.update((stored_digest(pepper, text.encode("ascii")), entry) for text, entry in declared.keys)
-        return entries
+    def _publish_keys(self, file_keys: dict[bytes, KeyEntry], now_ns: int) -> None:
+        """Keys first, so that a worker that sees a new snapshot finds them. What a few changes did is published as
+        such: with a million keys, reading them all would take longer than a revoked key may go on working."""
+        offline, before = self._offline, self._publisher.keys
+        last = offline.outbox.last()
+        changes = None if before is None or before.place > last else self._key_changes(before, file_keys, last)
+        if changes is None or not self._publisher.publish_changes(changes, file_keys, last):
+            self._publisher.publish_keys(offline.key_store.entries(), file_keys, last, now_ns)
+
+    def _key_changes(
+        self, before: KeyDelta, file_keys: dict[bytes, KeyEntry], last: int
+    ) -> dict[bytes, KeyEntry | None] | None:
+        """What changed for single keys since they were last published; None where more may have changed."""
+        offline = self._offline
+        made = offline.outbox.since(before.place, KEY_DELTA_ENTRIES_MAX)
+        if len(made) < last - before.place or not all(change.action in _LEAVES_OTHER_KEYS for _, change in made):
+            return None
+        changes: dict[bytes, KeyEntry | None] = dict.fromkeys(before.file_keys.keys() - file_keys.keys())
+        changes.update((digest, entry) for digest, entry in file_keys.items() if before.file_keys.get(digest) != entry)
+        for tenant, key_id in {(change.tenant, change.object_id) for _, change in made if change.action in _OF_A_KEY}:
+            changes.update(offline.key_store.entries_of(TenantId(tenant), KeyId(key_id)))
+        return changes

@@ -5,8 +5,9 @@ written beside its place, synced and renamed; a reader sees the old or the new o
 change, only the small delta is written; past a bound the base is written anew and the delta emptied.
 """
 
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -22,70 +23,72 @@ DELTA: Final = "keys.delta"
 
 
 class Publisher:
-    """Writes what workers read, into `directory` (made 0700 if it is not there)."""
+    """Writes what workers read, into `directory` (made 0700 if it is not there). Goes on from what an earlier one
+    left, so that a restart of the control plane rewrites nothing and changes nothing for the workers."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
-        self._base: dict[bytes, KeyEntry] = {}
-        self._delta: dict[bytes, KeyEntry | None] = {}
-        self._generation = 0
-        self._snapshot_id = ""
+        self._snapshot_id = self._published_snapshot()
+        self._delta = self._published_delta()
 
-    def publish(self, snapshot: Snapshot, keys: Mapping[bytes, KeyEntry], now_ns: int) -> bool:
-        """Make these what workers go by; whether anything changed. Raises OSError where a file cannot be written."""
-        changed = self.publish_keys(keys, now_ns)
-        if not self._snapshot_id:
-            self._snapshot_id = self._published_snapshot()
-        if snapshot.id != self._snapshot_id:
-            write_atomically(self._directory / SNAPSHOT, codec.encode(snapshot))
-            self._snapshot_id = snapshot.id
-            changed = True
-        return changed
+    @property
+    def keys(self) -> KeyDelta | None:
+        """What was published of keys besides the base; None where nothing usable was."""
+        return self._delta
 
-    def publish_keys(self, keys: Mapping[bytes, KeyEntry], now_ns: int) -> bool:
-        """Bring the key files up to date with `keys`."""
-        if self._generation == 0 and self._adopt(keys):
+    def publish_snapshot(self, snapshot: Snapshot) -> bool:
+        """Make this the snapshot workers go by; whether it is another one. OSError where it cannot be written."""
+        if snapshot.id == self._snapshot_id:
             return False
-        delta: dict[bytes, KeyEntry | None] = {
-            digest: entry for digest, entry in keys.items() if self._base.get(digest) != entry
-        }
-        delta.update({digest: None for digest in self._base if digest not in keys})
-        if self._generation and delta == self._delta:
-            return False
-        if self._generation == 0 or len(delta) > KEY_DELTA_ENTRIES_MAX:
-            # Time makes generations of successive publishers differ; within one they only grow.
-            self._generation = max(self._generation + 1, now_ns)
-            self._base, delta = dict(keys), {}
-            # The delta goes first: with neither the old nor the new base does it agree until both are in place,
-            # and a reader that finds them apart keeps what it has.
-            write_atomically(self._directory / DELTA, encode_delta(KeyDelta(self._generation, {})))
-            write_atomically(self._directory / KEYS, encode_base(self._generation, self._base.items()))
-        else:
-            write_atomically(self._directory / DELTA, encode_delta(KeyDelta(self._generation, delta)))
+        write_atomically(self._directory / SNAPSHOT, codec.encode(snapshot))
+        self._snapshot_id = snapshot.id
+        return True
+
+    def publish_keys(
+        self, keys: Iterable[tuple[bytes, KeyEntry]], file_keys: Mapping[bytes, KeyEntry], place: int, now_ns: int
+    ) -> None:
+        """Write all keys anew: those of the database as of change number `place`, and those of the file."""
+        # Time makes generations of successive publishers differ; within one they only grow.
+        generation = max((0 if self._delta is None else self._delta.generation) + 1, now_ns)
+        delta = KeyDelta(generation, {}, place, dict(file_keys))
+        # The delta goes first: with neither the old nor the new base does it agree until both are in place, and a
+        # reader that finds them apart keeps what it has.
+        write_atomically(self._directory / DELTA, encode_delta(delta))
+        write_atomically(self._directory / KEYS, encode_base(generation, (*keys, *file_keys.items())))
         self._delta = delta
+
+    def publish_changes(
+        self, changes: Mapping[bytes, KeyEntry | None], file_keys: Mapping[bytes, KeyEntry], place: int
+    ) -> bool:
+        """Add changes of single keys (None: gone) up to change number `place`. False, and nothing written, where there
+        is no base yet or the delta would grow beyond its bound: then all keys are to be written anew."""
+        before = self._delta
+        if before is None or len(before.entries) + len(changes) > KEY_DELTA_ENTRIES_MAX:
+            return False
+        delta = KeyDelta(before.generation, {**before.entries, **changes}, place, dict(file_keys))
+        if delta != before:
+            write_atomically(self._directory / DELTA, encode_delta(delta))
+            self._delta = delta
         return True
 
     def _published_snapshot(self) -> str:
-        """The id of what an earlier publisher left, if it can be read."""
         try:
             return codec.decode((self._directory / SNAPSHOT).read_bytes()).id
         except (OSError, OperatorError):
             return ""
 
-    def _adopt(self, keys: Mapping[bytes, KeyEntry]) -> bool:
-        """Go on from the key files of an earlier publisher where they hold exactly `keys`, so that a restart of the
-        control plane changes nothing for the workers. The encoding is a function of generation and keys."""
+    def _published_delta(self) -> KeyDelta | None:
         try:
-            base = (self._directory / KEYS).read_bytes()
             delta = decode_delta((self._directory / DELTA).read_bytes())
-            generation = KeyTable(base, {}).generation
-        except (OSError, OperatorError):
-            return False
-        if delta != KeyDelta(generation, {}) or base != encode_base(generation, keys.items()):
-            return False
-        self._generation, self._base = generation, dict(keys)
-        return True
+            with (
+                (self._directory / KEYS).open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as base,
+            ):
+                generation = KeyTable(base, {}).generation
+        except (OSError, ValueError, OperatorError):
+            return None
+        return delta if delta.generation == generation else None
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:

@@ -55,10 +55,16 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True)
 
 
 class KeyDelta(msgspec.Struct, frozen=True):
-    """Changes since the base of the same generation."""
+    """Changes since the base of the same generation.
+
+    For the publisher: `place` is the number of the last change of the database that base and delta hold, and
+    `file_keys` are the keys of the configuration file among them.
+    """
 
     generation: int
     entries: dict[bytes, KeyEntry | None]
+    place: int = 0
+    file_keys: dict[bytes, KeyEntry] = {}
 
 
 class Buffer(Protocol):

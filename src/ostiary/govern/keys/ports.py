@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from ostiary.core.principal import KeyId, TenantId
+from ostiary.core.principal import KeyId, TeamId, TenantId
 from ostiary.govern.change import Change
 from ostiary.govern.keys.model import Key, KeySecret
 from ostiary.snapshot.keys import KeyEntry
@@ -39,4 +39,12 @@ class KeyStore(Protocol):
         """For the publisher: digest and entry of every secret of every key that is not revoked and whose team and
         tenant are not disabled. What has expired is included; the reader of the entries compares `expires_ns` with
         its clock."""
+        ...
+
+    def entries_of(self, tenant: TenantId, key_id: KeyId) -> dict[bytes, KeyEntry | None]:
+        """The same of one key: every digest it ever had, with None for those that `entries` would not give."""
+        ...
+
+    def in_use(self, tenant: TenantId, team: TeamId, name: str) -> bool:
+        """Whether a team has an unrevoked key of this name."""
         ...

@@ -42,6 +42,10 @@ _ENTRIES: Final = (
     "AND NOT EXISTS (SELECT 1 FROM teams t WHERE t.tenant_id = k.tenant_id AND t.name = k.team AND t.disabled_ns > 0)"
 )
 
+_ENTRIES_OF: Final = _ENTRIES + " AND k.tenant_id = ? AND k.id = ?"
+_DIGESTS_OF: Final = "SELECT digest FROM key_secrets WHERE tenant_id = ? AND key_id = ?"
+_NAMED: Final = "SELECT 1 FROM keys WHERE tenant_id = ? AND team = ? AND name = ? AND revoked_ns = 0"
+
 _models_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
 _deployment_decoder: Final = msgspec.json.Decoder(Deployment)
 
@@ -102,6 +106,19 @@ class SqliteKeys:
             if done:
                 tx.changed(change)
             return done
+
+    def entries_of(self, tenant: TenantId, key_id: KeyId) -> dict[bytes, KeyEntry | None]:
+        with self._database.read() as tx:
+            found: dict[bytes, KeyEntry | None] = {}
+            for (digest,) in tx.rows(_DIGESTS_OF, (tenant, key_id)):
+                assert isinstance(digest, bytes)
+                found[digest] = None
+            found.update(_entry(row) for row in tx.rows(_ENTRIES_OF, (tenant, key_id)))
+        return found
+
+    def in_use(self, tenant: TenantId, team: TeamId, name: str) -> bool:
+        with self._database.read() as tx:
+            return tx.row(_NAMED, (tenant, team, name)) is not None
 
     def entries(self) -> Sequence[tuple[bytes, KeyEntry]]:
         with self._database.read() as tx:

@@ -11,6 +11,7 @@ _SINCE: Final = (
     "SELECT number, id, at_ns, actor, action, tenant_id, object_id, detail FROM outbox "
     "WHERE number > ? ORDER BY number LIMIT ?"
 )
+_LAST: Final = "SELECT max(number) FROM outbox"
 _DELIVERED: Final = "UPDATE outbox SET delivered_ns = ? WHERE number <= ? AND delivered_ns = 0"
 
 
@@ -39,6 +40,12 @@ class SqliteOutbox:
             )
             for row in rows
         ]
+
+    def last(self) -> int:
+        """The number of the last change; 0 where there is none."""
+        with self._database.read() as tx:
+            row = tx.row(_LAST)
+        return 0 if row is None else int(row[0] or 0)
 
     def delivered(self, number: int, at_ns: int) -> None:
         """Everything up to `number` was delivered."""
