@@ -124,6 +124,7 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     prices: str = ""
     stream_usage: bool = True
     count_tokens: bool | None = None
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
 
 
 class TargetSettings(_Section, frozen=True, kw_only=True):

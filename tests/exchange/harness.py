@@ -6,7 +6,7 @@ import json
 
 import msgspec
 
-from ostiary.bootstrap.data import dialects, strategies
+from ostiary.bootstrap.data import dialects, strategies, variants
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, GatewayError
 from ostiary.core.event import Closed, Kind, Opened, Outcome
@@ -277,6 +277,7 @@ class House:
             ids=self.ids,
             random=Always(draw),
             dialects=dialects(),
+            variants=variants(),
             strategies=strategies(),
             digests=Digests(b"k" * 32),
         )

@@ -11,7 +11,7 @@ from ostiary.core.http import header
 from ostiary.core.principal import Principal
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.tables import JournalRow, PricingRow, Rates, UnknownPrice
-from tests.exchange.harness import KEY, UPSTREAM_KEY, House, RecordingSink, events
+from tests.exchange.harness import KEY, UPSTREAM_KEY, House, RecordingSink, events, replaced
 
 CLIENTS = {"openai": ("chat", "gpt", "claude"), "anthropic": ("message", "gpt", "claude")}
 PAIRS = [(client, model) for client in CLIENTS for model in ("gpt", "claude")]
@@ -478,6 +478,20 @@ async def test_the_providers_credential_goes_upstream_and_the_callers_does_not()
     assert header(second.headers, b"x-api-key") == UPSTREAM_KEY.encode()
     for one in house.upstream.sent:
         assert all(KEY not in value for _, value in one.headers)
+
+
+@pytest.mark.parametrize("client", ["openai", "anthropic"])
+async def test_a_bound_on_output_goes_under_the_name_the_server_knows(client):
+    base = House().world.index.snapshot
+    for field in ("max_tokens", "max_completion_tokens"):
+        providers = tuple(replaced(row, max_tokens_field=field) for row in base.providers)
+        house = House(providers=providers)
+        bound = {"max_completion_tokens": 12} if client == "openai" else {"max_tokens": 12}
+        assert (await ask(house, client, "gpt", **bound)).status == 200
+        assert json.loads(house.upstream.sent[0].body)[field] == 12
+        house = House(providers=providers)
+        await house.chat("capped")
+        assert json.loads(house.upstream.sent[0].body)[field] == 100
 
 
 async def test_a_field_that_cannot_be_carried_is_refused_by_name_or_dropped_where_allowed():

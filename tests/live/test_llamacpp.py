@@ -134,9 +134,6 @@ def test_anthropic_plain(anthropic_client, recorded):
     assert not recorded(answer._request_id).get("usage_estimated")
 
 
-@pytest.mark.xfail(
-    reason="the bound travels as max_completion_tokens, which this server passes over: it knows max_tokens only"
-)
 def test_anthropic_bound_on_output_holds(anthropic_client):
     answer = anthropic_client.messages.create(model="tiny", messages=USER, max_tokens=12)
     assert answer.usage.output_tokens <= 12

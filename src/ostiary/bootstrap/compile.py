@@ -100,6 +100,8 @@ class _Compiler:
         self.loaded = loaded
         self.settings = loaded.settings
         self.secrets_dir = secrets_dir
+        # When a model was first offered is not known; when the file was last changed is, and is no lie of 1970.
+        self.created = 0 if loaded.file is None else int(loaded.file.stat().st_mtime)
         self.warnings: list[str] = []
         self.literals: list[tuple[SecretRef, str]] = []
 
@@ -174,6 +176,7 @@ class _Compiler:
             headers=tuple(sorted(row.headers.items())),
             price_provider=self.price_list(path, row, known),
             stream_usage=row.stream_usage and (known.stream_usage if known else True),
+            max_tokens_field=row.max_tokens_field or (known.max_tokens_field if known else "max_tokens"),
             count_tokens=row.count_tokens if row.count_tokens is not None else dialect == "anthropic",
         )
 
@@ -298,6 +301,7 @@ class _Compiler:
             max_tokens=row.max_tokens,
             drop_unsupported=row.drop_unsupported,
             environments=tuple(row.environments),
+            created=self.created,
         )
 
     # --- tenants ------------------------------------------------------------------------------------------

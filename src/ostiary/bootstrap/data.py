@@ -67,6 +67,11 @@ def dialects() -> dict[DialectName, Dialect]:
     return {DialectName.OPENAI: OpenAI(), DialectName.ANTHROPIC: Anthropic()}
 
 
+def variants() -> dict[str, Dialect]:
+    """OpenAI's dialect by the name under which a compatible server knows a bound on output."""
+    return {"max_tokens": OpenAI("max_tokens")}
+
+
 def strategies() -> dict[str, Strategy]:
     """The routing strategies this version knows."""
     return {"weighted": weighted}
@@ -136,6 +141,7 @@ class Worker:
             ids=UuidIds(),
             random=SystemRandom(),
             dialects=dialects(),
+            variants=variants(),
             strategies=strategies(),
             digests=Digests((data_dir / "digest.key").read_bytes()),
         )

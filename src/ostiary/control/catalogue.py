@@ -26,6 +26,7 @@ class CatalogueRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     local_port: int = 0
     stream_usage: bool = True
     count_tokens: bool = False
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_tokens"
 
 
 class _ListedPrice(msgspec.Struct, frozen=True):

@@ -266,7 +266,7 @@ class Exchange:
         draft = self.draft
         draft.provider, draft.request_model = step.provider.name, step.request_model
         self.produced_bytes = 0
-        provider = self.world.dialects[step.provider.dialect]
+        provider = self.world.provider_dialect(step.provider)
         if self.arrival.operation is Operation.COUNT_TOKENS and not step.provider.count_tokens:
             await self._deliver_estimate()
             return

@@ -34,6 +34,7 @@ class World:
         ids: Ids,
         random: Random,
         dialects: Mapping[DialectName, Dialect],
+        variants: Mapping[str, Dialect],
         strategies: dict[str, Strategy],
         digests: Digests,
     ) -> None:
@@ -46,6 +47,7 @@ class World:
         self.ids = ids
         self.random = random
         self.dialects = dialects
+        self.variants = variants
         self.strategies = strategies
         self.digests = digests
         self.holds = Holds()
@@ -59,6 +61,12 @@ class World:
         """Take a new snapshot, and the credentials it refers to."""
         self.index = index
         self._credentials = {}
+
+    def provider_dialect(self, provider: ProviderRow) -> Dialect:
+        """The dialect a provider speaks, in the variant of its row."""
+        if provider.dialect is DialectName.OPENAI:
+            return self.variants.get(provider.max_tokens_field) or self.dialects[provider.dialect]
+        return self.dialects[provider.dialect]
 
     def provider_headers(self, provider: ProviderRow) -> tuple[Header, ...]:
         """What is sent to a provider with every request. Raises UpstreamError upstream.credential."""

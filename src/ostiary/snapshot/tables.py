@@ -48,6 +48,7 @@ class TlsRow(msgspec.Struct, frozen=True, cache_hash=True):
 class ProviderRow(msgspec.Struct, frozen=True):
     """One upstream. `path` is the prefix of the base URL (e.g. /v1); `proxy` an HTTP CONNECT proxy or None.
 
+    `max_tokens_field` is the name under which an OpenAI-compatible server knows a bound on output.
     `price_provider` names the price list its models are looked up in. `headers` are sent with each request.
     """
 
@@ -63,6 +64,7 @@ class ProviderRow(msgspec.Struct, frozen=True):
     price_provider: str = ""
     stream_usage: bool = True
     count_tokens: bool = False
+    max_tokens_field: str = "max_completion_tokens"
 
 
 class TargetRow(msgspec.Struct, frozen=True):

@@ -91,6 +91,9 @@ class OpenAI:
                 members["stream_options"] = edit(inner, {"include_usage": b"true"})
         if max_tokens is not None and tree.get("max_tokens") is None and tree.get("max_completion_tokens") is None:
             members[self._max_tokens_field] = b"%d" % max_tokens
+        asked = tree.get("max_completion_tokens")
+        if self._max_tokens_field == "max_tokens" and type(asked) is int and tree.get("max_tokens") is None:
+            members["max_tokens"] = b"%d" % asked  # a server that ignores the newer name must not ignore the bound
         return Encoded(request_encode.PATH, edit(document, members))
 
     def forward_embeddings(self, document: Document, *, model: str) -> Encoded:
