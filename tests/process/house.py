@@ -239,8 +239,8 @@ class House:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.stop()
-        elif self.pids():
-            self.kill()
+        else:
+            self.ended()
 
     # --- HTTP -----------------------------------------------------------------------------------------------
 
