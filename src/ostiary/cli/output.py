@@ -26,16 +26,27 @@ def print_json(value: object) -> None:
     typer.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table; numbers to the right. Texts are printed as they are, never as markup."""
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, optional: frozenset[str] = frozenset()
+) -> None:
+    """A table; numbers to the right. Texts are printed as they are, never as markup, each row on one line however
+    narrow the terminal is: it wraps less confusingly than columns do. An `optional` column that holds nothing but
+    zeros is left out."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     cells = [[_cell(value) for value in row] for row in rows]
-    for index, column in enumerate(columns):
+    shown = [
+        index
+        for index, column in enumerate(columns)
+        if column not in optional or any(row[index] not in ("0", "-") for row in cells)
+    ]
+    for index in shown:
         numeric = bool(cells) and all(_is_number(row[index]) for row in cells)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(columns[index], justify="right" if numeric else "left", no_wrap=True)
     for row in cells:
-        table.add_row(*(Text(text) for text in row))
-    Console().print(table)
+        table.add_row(*(Text(row[index]) for index in shown))
+    console = Console()
+    console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
+    console.print(table)
 
 
 def print_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

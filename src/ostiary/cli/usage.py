@@ -45,7 +45,8 @@ def usage(
     elif as_csv:
         print_csv(columns, [(*line.group, *_numbers(line)) for line in lines])
     else:
-        print_table(columns, [(*line.group, *_numbers(line)) for line in lines])
+        rows = [(*line.group, *_numbers(line)) for line in lines]
+        print_table(columns, rows, optional=frozenset({"errors", "denied", "cached", "reasoning"}))
     for origin, error in faults.items():
         typer.echo(f"ostiary: journal {origin} is not wholly counted: {error.message}", err=True)
     if faults:
