@@ -18,7 +18,7 @@ from ostiary.control.catalogue import catalogue
 from ostiary.core.event import Closed, Kind, Opened, Outcome
 from ostiary.settings import Settings, load
 from ostiary.telemetry.metrics import Metrics
-from tests.tidy.tree import ROOT, SRC, tracked
+from tests.tidy.tree import ROOT, SRC, modules, tracked
 
 DOCUMENTS = [name for name in tracked() if name.endswith(".md") and not name.startswith(("changes.d/", "tests/"))]
 ELSEWHERE = {"docs/clients.md", "docs/performance.md"}
@@ -99,6 +99,15 @@ def test_symbols_stand_where_the_request_page_says():
             if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.AnnAssign)
         }
         assert symbol in defined, f"{symbol} is not in {file}"
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "docs/request.md"])
+def test_what_is_named_in_prose_is_in_the_product(name):
+    source = "\n".join(one.text for one in modules(SRC))
+    for word in names(text_of(name)):
+        parts = re.findall(r"^(?:([A-Z]\w+|json)\.)?(_?[A-Za-z]+(?:_[A-Za-z]+)+|[A-Z][a-z]+[A-Z]\w+)$", word)
+        for part in (part for pair in parts for part in pair if part):
+            assert re.search(rf"\b{part}\b", source), f"{name}: {word}"
 
 
 def test_the_architecture_page_shows_the_tree_as_it_is():
