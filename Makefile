@@ -48,8 +48,8 @@ cover: $(DEV_STAMP)  ## test coverage
 bench: $(DEV_STAMP)  ## what the gateway costs, beside nginx in the same run (docs/performance.md)
 	@$(BIN)/python bench/run.py
 
-drill: $(DEV_STAMP)  ## many seeds, soaks, wall-clock faults: long
-	@OSTIARY_DRILL=1 $(BIN)/python -m pytest tests -m drill
+drill: $(DEV_STAMP)  ## the tests with new seeds and more of them, soaks and wall-clock faults too: long
+	@OSTIARY_DRILL=1 $(BIN)/python -m pytest -rs -n 2 --dist worksteal -m "not live" tests
 
 test-live: $(DEV_STAMP)  ## against a real model server built on the spot (compiles llama.cpp once, minutes)
 	@bash dev/live.sh

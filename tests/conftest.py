@@ -1,14 +1,21 @@
-"""What holds for every test: no network beyond what its folder may use, and long ones only when asked for.
+"""What holds for every test: no network beyond what its folder may use, the same made-up cases in each run, and long
+ones only when asked for.
 
 An audit hook sees every connection, bind and name look-up made through Python's sockets, in threads too, whatever
 library makes them. It does not see what uvloop connects by itself, nor what child processes do.
 """
 
 import ipaddress
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("test", derandomize=True, database=None, deadline=None)
+settings.register_profile("drill", max_examples=1_000, database=None, deadline=None)
+settings.load_profile("drill" if os.environ.get("OSTIARY_DRILL") else "test")
 
 TESTS = Path(__file__).parent
 NO_SOCKETS = ("unit", "exchange")
@@ -85,4 +92,4 @@ def pytest_terminal_summary(terminalreporter, config):
     if hasattr(config, "workerinput"):
         return
     if not config.option.markexpr:
-        terminalreporter.write_line("not part of this run: drills (make drill), a real model server (make test-live)")
+        terminalreporter.write_line("not part of this run: other seeds and long tests (make drill), a real model server (make test-live)")
