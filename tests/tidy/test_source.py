@@ -9,7 +9,7 @@ from tests.tidy.tree import ROOT, SRC, TESTS, modules, tracked
 
 FUNCTION_LINES_MAX = 80
 FILE_LINES_MAX = 600
-LONG_FILES = {"src/ostiary/gateway/exchange.py": 601}
+LONG_FILES: dict[str, int] = {}
 """Files beyond the bound, with their size today. The number may only go down; a new entry needs a good reason."""
 
 BANNED_FOLDERS = {"utils", "util", "helpers", "helper", "common", "manager", "managers", "misc", "base", "lib"}

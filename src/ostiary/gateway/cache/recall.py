@@ -1,10 +1,10 @@
-"""Answers kept from earlier calls. No answer cache is configured yet, so every call passes it by, and says so."""
+"""Answers kept from earlier calls. No answer cache is configured yet, so every call passes it by; no header says so yet."""
 
 from enum import StrEnum
 
 
 class Recall(StrEnum):
-    """What the cache had to say; the value of the `x-ostiary-cache` header."""
+    """What the cache had to say."""
 
     BYPASS = "bypass"
 
