@@ -92,4 +92,6 @@ def pytest_terminal_summary(terminalreporter, config):
     if hasattr(config, "workerinput"):
         return
     if not config.option.markexpr:
-        terminalreporter.write_line("not part of this run: other seeds and long tests (make drill), a real model server (make test-live)")
+        terminalreporter.write_line(
+            "not part of this run: other seeds and long tests (make drill), a real model server (make test-live)"
+        )
