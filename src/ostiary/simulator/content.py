@@ -11,6 +11,8 @@ _FILLER: Final = (
 )
 _WORDS: Final = tuple(_FILLER.split(" "))
 
+_PARTS_MAX: Final = 5_000
+
 
 class Source:
     """A stream of choices that depends on nothing but what it was made from."""
@@ -62,32 +64,34 @@ def measure(value: Any) -> int:
 
 
 def sample(schema: Any, source: Source) -> Any:
-    """A value that fits a JSON schema as far as it uses the usual words, references within it among them."""
-    return _sample(schema, source, schema, 0)
+    """A value that fits a JSON schema as far as it uses the usual words, references within it among them; a schema
+    that refers to itself in many places is followed only so far."""
+    return _sample(schema, source, schema, 0, [_PARTS_MAX])
 
 
-def _sample(schema: Any, source: Source, root: Any, depth: int) -> Any:
-    if not isinstance(schema, Mapping) or depth > 16:
+def _sample(schema: Any, source: Source, root: Any, depth: int, left: list[int]) -> Any:
+    left[0] -= 1
+    if not isinstance(schema, Mapping) or depth > 16 or left[0] < 0:
         return "simulated"
     if isinstance(schema.get("$ref"), str):
-        return _sample(_referred(schema["$ref"], root), source, root, depth + 1)
+        return _sample(_referred(schema["$ref"], root), source, root, depth + 1, left)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
         return schema["enum"][source.below(len(schema["enum"]))]
     for name in ("anyOf", "oneOf", "allOf"):
         if schema.get(name):
-            return _sample(schema[name][0], source, root, depth + 1)
+            return _sample(schema[name][0], source, root, depth + 1, left)
     kind = schema.get("type", "object" if "properties" in schema else "string")
     if isinstance(kind, list):
         kind = kind[0] if kind else "null"
     match kind:
         case "object":
             fields = schema.get("properties", {})
-            return {name: _sample(field, source, root, depth + 1) for name, field in fields.items()}
+            return {name: _sample(field, source, root, depth + 1, left) for name, field in fields.items()}
         case "array":
-            items, count = schema.get("items", {}), max(1, schema.get("minItems", 1))
-            return [_sample(items, source, root, depth + 1) for _ in range(count)]
+            items, count = schema.get("items", {}), min(max(1, schema.get("minItems", 1)), _PARTS_MAX)
+            return [_sample(items, source, root, depth + 1, left) for _ in range(count)]
         case "integer" | "number":
             return max(schema.get("minimum", 0), source.below(100)) if "maximum" not in schema else schema["maximum"]
         case "boolean":
