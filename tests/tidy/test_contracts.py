@@ -31,7 +31,7 @@ VIOLATIONS = {
     "chance in a routing strategy": ("gateway/route/strategies/weighted.py", "import random", "pure"),
     "a database in the snapshot": ("snapshot/codec.py", "import sqlite3", "pure"),
     "SQL in the gateway": ("gateway/identity/credential.py", "import sqlite3", "ports"),
-    "a logger in the gateway": ("gateway/exchange.py", "import structlog", "ports"),
+    "a logger in the gateway": ("gateway/exchange.py", "import logging", "ports"),
     "a process started by a domain": ("govern/keys/service.py", "import subprocess", "ports"),
     "core imports upward": ("core/usage.py", "from ostiary.snapshot import tables", "storeys"),
     "the gateway imports an adapter": ("gateway/world.py", "from ostiary.net import client", "storeys"),

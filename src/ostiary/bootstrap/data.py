@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
 
@@ -59,7 +58,7 @@ _REASONS_KEPT: Final = 100
 _DESCRIPTORS_KEPT: Final = 64
 _DESCRIPTORS_WANTED: Final = 2 * CONNECTIONS_MAX + _DESCRIPTORS_KEPT
 _FIRST_KEYS_TRIES: Final = 50
-_log = structlog.get_logger()
+_log: Final = log.Log("data")
 
 
 def dialects() -> dict[DialectName, Dialect]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import structlog
 
 from ostiary.bootstrap.job import OpsJob
 from ostiary.bootstrap.offline import Offline
@@ -31,7 +30,7 @@ from ostiary.telemetry.metrics import render_all
 _FAULT_REPEAT_SECONDS: Final = 60.0
 _REASONS_KEPT: Final = 100
 _AT_START: Final = ("data_dir", "server", "admin", "storage", "journal", "log")
-_log = structlog.get_logger()
+_log: Final = log.Log("ops")
 
 
 class Ops:

@@ -1,21 +1,23 @@
 """Structured logs: one JSON object a line on standard error, each field bounded, nothing of a prompt or a secret.
 
-structlog renders; what is logged are events with names and fields. Values are escaped by JSON, so that no text from
-outside can begin a new line or a new field; characters that some readers take for the end of a line, or that steer a
-terminal, are escaped too. Logging never raises and never blocks: `lines` sees to it.
+What is logged are events with names and fields; the standard library's logging carries them, and what libraries log
+comes in the same form. Values are escaped by JSON, so that no text from outside can begin a new line or a new field;
+characters that some readers take for the end of a line, or that steer a terminal, are escaped too. Logging never
+raises and never blocks: `lines` sees to it.
 """
 
+import datetime as dt
 import logging
 import re
-from collections.abc import MutableMapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-import structlog
 
 from ostiary.core.limit import LOG_EXCEPTION_CHARS_MAX, LOG_FIELD_CHARS_MAX
 from ostiary.telemetry import lines
 
+_OURS: Final = "ostiary"
+_FIELDS: Final = "ostiary_fields"
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 
@@ -24,41 +26,38 @@ _STEERING: Final = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-
 separators U+2028 and U+2029, zero-width and bidirectional marks."""
 
 
+class Log:
+    """Logs the events of one part of the product: a name in words joined by underscores, and fields."""
+
+    def __init__(self, part: str) -> None:
+        self._logger = logging.getLogger(f"{_OURS}.{part}")
+
+    def info(self, event: str, **fields: object) -> None:
+        """What an operator may want to know."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """What an operator should look at some day."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: object) -> None:
+        """What an operator must look at."""
+        self._write(logging.ERROR, event, fields)
+
+    def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, extra={_FIELDS: fields})
+
+
 def configure(level: str, process: str) -> None:
     """Set up logging of this process; `process` names its part (data-0, ops, supervisor)."""
-    structlog.contextvars.clear_contextvars()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _Process(process),
-            structlog.processors.format_exc_info,
-            _bound,
-            structlog.processors.JSONRenderer(serializer=_serialize),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=_Lines,
-        cache_logger_on_first_use=False,
-    )
     logging.raiseExceptions = False
-    logging.basicConfig(level=logging.WARNING, handlers=[_Foreign(process)], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines(process)], force=True)
+    logging.getLogger(_OURS).setLevel(_LEVELS[level])
 
 
-class _Lines:
-    """What structlog writes to."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def msg(self, message: str) -> None:
-        lines.stderr.put(message)
-
-    log = debug = info = warn = warning = msg
-    fatal = failure = err = error = critical = exception = msg
-
-
-class _Foreign(logging.Handler):
-    """What libraries log, in the same form: one object a line, however many lines their text has."""
+class _Lines(logging.Handler):
+    """Every record as one object on one line, however many lines its text has."""
 
     def __init__(self, process: str) -> None:
         super().__init__()
@@ -66,41 +65,30 @@ class _Foreign(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            event: MutableMapping[str, Any] = {
-                "event": "library",
-                "logger": record.name,
-                "reason": record.getMessage(),
-                "level": record.levelname.lower(),
-                "process": self._process,
-            }
+            fields = getattr(record, _FIELDS, None)
+            event: dict[str, object] = (
+                {"event": "library", "logger": record.name, "reason": record.getMessage()}
+                if fields is None
+                else {"event": record.msg, **fields}
+            )
+            event["level"] = record.levelname.lower()
+            event["timestamp"] = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat()
+            event["process"] = self._process
             if record.exc_info:
                 event["exception"] = logging.Formatter().formatException(record.exc_info)
-            lines.stderr.put(_serialize(_bound(None, "", event)))
+            lines.stderr.put(_serialize({name: _bounded(name, value) for name, value in event.items()}))
         except Exception:  # noqa: BLE001 - a log line is not worth an error
             lines.stderr.put('{"event":"library","reason":"a line that cannot be shown"}')
 
 
-class _Process:
-    """Adds the process's name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["process"] = self._name
-        return event
+def _bounded(name: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    most = LOG_EXCEPTION_CHARS_MAX if name == "exception" else LOG_FIELD_CHARS_MAX
+    return value if len(value) <= most else value[:most] + "…"
 
 
-def _bound(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for name, value in event.items():
-        if isinstance(value, str):
-            most = LOG_EXCEPTION_CHARS_MAX if name == "exception" else LOG_FIELD_CHARS_MAX
-            if len(value) > most:
-                event[name] = value[:most] + "…"
-    return event
-
-
-def _serialize(event: object, **_: object) -> str:
+def _serialize(event: object) -> str:
     try:
         text = _encoder.encode(event).decode("utf-8")
     except (UnicodeEncodeError, TypeError, ValueError):  # lone surrogates, as in a file name that is not UTF-8

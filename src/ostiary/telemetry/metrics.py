@@ -8,16 +8,16 @@ and the ops process renders the sum of all.
 from bisect import bisect_left
 from typing import Final
 
-import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from ostiary.core.event import Closed, Outcome
 from ostiary.core.limit import METRIC_LABEL_VALUES_MAX
+from ostiary.telemetry.log import Log
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _OTHER: Final = "other"
-_log = structlog.get_logger()
+_log: Final = Log("calls")
 
 
 _Key = tuple[str, str, str, str, str]
