@@ -80,6 +80,7 @@ async def run(port: int, admin_port: int, *, traffic: bool) -> int:
         async with SimulatedProvider(behaviour, record=False) as provider:
             keys = {team: mint(secrets.token_bytes(40))[0] for team in _TEAMS}
             file = Path(folder) / "ostiary.yaml"
+            (Path(folder) / "provider.key").touch(mode=0o600)
             (Path(folder) / "provider.key").write_text("simulated-providers-take-any-key\n", encoding="utf-8")
             file.write_text(
                 _CONFIGURATION.format(

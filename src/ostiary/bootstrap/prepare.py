@@ -94,10 +94,12 @@ def prepare(loaded: Loaded) -> Prepared:
         log_level=settings.log.level,
         stop_seconds=server.drain_seconds + 5.0,
     )
-    notes = tuple(
+    notes: tuple[str, ...] = tuple(
         f"journal {one.origin}: recovered after a crash; {one.aborted} calls closed as aborted, {one.bytes_cut} bytes cut"
         for one in recovered
     )
+    if os.geteuid() == 0:
+        notes += ("running as root: nothing here needs it; a user of its own limits what a fault can reach",)
     return Prepared(job, url, admin_url, key, publication.found, (*publication.warnings, *notes))
 
 

@@ -28,4 +28,5 @@ def serve(config: ConfigFile = None) -> None:
         )
     if prepared.key:
         typer.echo(f"\nyour key, shown only now:\n\n    {prepared.key}\n")
+        typer.echo(f"try it:  curl {prepared.url}/v1/models -H 'authorization: Bearer {prepared.key}'\n")
     become_supervisor(prepared.job)
