@@ -47,6 +47,7 @@ MODEL_NAME_BYTES_MAX: Final = 256
 METADATA_BYTES_MAX: Final = 4 * 1024
 METADATA_KEYS_MAX: Final = 16
 METADATA_VALUE_BYTES_MAX: Final = 256
+DROPPED_FIELDS_CHARS_MAX: Final = 2_000
 
 # --- what an upstream may send ----------------------------------------------------------------------------
 UPSTREAM_HEADER_BYTES_MAX: Final = 64 * 1024

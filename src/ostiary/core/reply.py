@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ostiary.core.message import Part
+from ostiary.core.message import Part, RefusalPart, TextPart, ThinkingPart, ToolUsePart
 from ostiary.core.usage import Usage
 
 
@@ -54,6 +54,16 @@ class ChatReply(msgspec.Struct, frozen=True):
     service_tier: str | None = None
     system_fingerprint: str | None = None
     usage_invalid: bool = False
+
+    def produced_bytes(self) -> int:
+        """How much the model said, in bytes of UTF-8: texts, thinking, refusals, names and arguments of tool calls."""
+        return sum(len(_said(part).encode()) for choice in self.choices for part in choice.parts)
+
+
+def _said(part: Part) -> str:
+    if isinstance(part, ToolUsePart):
+        return part.name + part.arguments
+    return part.text if isinstance(part, TextPart | ThinkingPart | RefusalPart) else ""
 
 
 class EmbeddingsReply(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ import msgspec
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall, Operation
 from ostiary.core.decision import Deny
-from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
+from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError, UpstreamError
 from ostiary.core.event import Attempt, Gap, Kind, Outcome
 from ostiary.core.http import JSON_TYPE, Header
 from ostiary.core.label import Sensitivity
@@ -35,9 +35,10 @@ from ostiary.core.usage import Nano, Usage
 from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.draft import Draft, milliseconds
-from ostiary.gateway.cache.recall import recall
+from ostiary.gateway.cache.recall import Recall, recall
 from ostiary.gateway.dialect import ChatPeek, Dialect, EmbeddingsPeek, Encoded, StreamEncoder
 from ostiary.gateway.guard.screen import screen_request, screen_stream
+from ostiary.gateway.heading import EVENT_STREAM, told
 from ostiary.gateway.meter import estimate, price
 from ostiary.gateway.meter.hold import Hold
 from ostiary.gateway.policy.access import Ask, decide
@@ -71,11 +72,6 @@ _TRY_NEXT: Final = frozenset(
 """Failures after which another target may do better. A refusal of the request itself is not among them."""
 
 _HOLD_OUTPUT_TOKENS: Final = 4_096
-_EVENT_STREAM: Final[tuple[Header, ...]] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
 _FORWARDED: Final = (b"anthropic-version", b"anthropic-beta")
 
 
@@ -105,6 +101,7 @@ class Exchange:
         self.draft.digest_key = world.digests.name
         self.hold: Hold | None = None
         self.receipt: Receipt | None = None
+        self.recall: Recall | None = None
         self.recorded = False
         self.step: Step | None = None
         self.attempts = 0
@@ -122,7 +119,7 @@ class Exchange:
             self._admit()
             model, fallback = self._decide()
             route = self._plan(model, fallback)
-            recall()
+            self.recall = recall()
             self._reserve(route)
             await self._open(route)
             await self._attempt(route)
@@ -265,13 +262,14 @@ class Exchange:
     async def _try(self, step: Step) -> None:
         draft = self.draft
         draft.provider, draft.request_model = step.provider.name, step.request_model
+        draft.told_by("", "")
         self.produced_bytes = 0
         provider = self.world.provider_dialect(step.provider)
         if self.arrival.operation is Operation.COUNT_TOKENS and not step.provider.count_tokens:
             await self._deliver_estimate()
             return
         encoded = self._encode(step, provider)
-        draft.dropped_fields = encoded.dropped
+        draft.left_out(encoded.dropped)
         timeouts = step.model.timeouts
         draft.sent_at = self.world.clock.monotonic()
         began = draft.sent_at
@@ -357,22 +355,25 @@ class Exchange:
         if self.arrival.operation is Operation.CHAT:
             if same:
                 tap = provider.tap_chat_reply(body)
-                usage, draft.response_model, draft.finish_reason = tap.usage, tap.response_model, tap.finish_reason
-                out = body
+                usage, out = tap.usage, body
+                draft.told_by(tap.response_model, tap.finish_reason)
+                if usage is None:
+                    self.produced_bytes = _produced_bytes(provider, body)
             else:
                 chat = provider.decode_chat_reply(body)
-                usage, draft.response_model = chat.usage, chat.response_model
-                draft.finish_reason = str(chat.choices[0].finish_reason or "") if chat.choices else ""
+                usage = chat.usage
+                draft.told_by(chat.response_model, str(chat.choices[0].finish_reason or "") if chat.choices else "")
+                self.produced_bytes = 0 if usage is not None else chat.produced_bytes()
                 out = self.client.encode_chat_reply(chat, created=self._seconds())
         elif self.arrival.operation is Operation.EMBEDDINGS:
             vectors = provider.decode_embeddings_reply(body)
-            usage, draft.response_model = vectors.usage, vectors.response_model
+            usage = vectors.usage
+            draft.told_by(vectors.response_model, "")
             out = body if same else self.client.encode_embeddings_reply(vectors)
         else:
             counted = provider.decode_token_count(body)
             usage = Usage()
             out = body if same else self.client.encode_token_count(counted)
-        self.produced_bytes = len(body)
         draft.first_content_at = self.world.clock.monotonic()
         self._meter(step, usage)
         self._note_attempt(step, began, None)
@@ -412,8 +413,8 @@ class Exchange:
                     self._note_attempt(step, began, None)
                     await self._succeed()
                 if not sink.begun:
-                    self.draft.response_model = relay.response_model
-                    sink.begin(200, (*_EVENT_STREAM, *self._headers()), keepalive=KEEPALIVE)
+                    draft.told_by(relay.response_model, relay.finish_reason)
+                    sink.begin(200, (*EVENT_STREAM, *self._headers()), keepalive=KEEPALIVE)
                 await sink.write(data)
                 if piece.ended:
                     sink.end()
@@ -442,30 +443,13 @@ class Exchange:
 
     def _learn(self, relay: Relay) -> None:
         draft = self.draft
-        draft.response_model, draft.finish_reason = relay.response_model, relay.finish_reason
+        draft.told_by(relay.response_model, relay.finish_reason)
         draft.answer_digest = relay.digest()
         self.produced_bytes = relay.produced_bytes
 
     def _headers(self) -> tuple[Header, ...]:
-        draft = self.draft
-        headers: list[Header] = [
-            (b"x-request-id", draft.request_id.encode("ascii")),
-            (b"x-ostiary-attempts", b"%d" % self.attempts),
-        ]
-        if self.client.name is DialectName.ANTHROPIC:
-            headers.append((b"request-id", draft.request_id.encode("ascii")))
-        if self.receipt is not None:
-            headers.append((b"x-ostiary-receipt", f"{self.receipt.origin}/{self.receipt.sequence}".encode("ascii")))
-        if self.index.snapshot.server.show_target and self.step is not None:
-            served = f"@{draft.response_model}" if draft.response_model else ""
-            headers.append((b"x-ostiary-target", _visible(self.step.target + served)))
-        if draft.cost is not None and not draft.stream:
-            headers.append((b"x-ostiary-cost", f"{draft.cost.nano / 1e9:.9f} {draft.cost.currency}".encode("ascii")))
-        if draft.fallback:
-            headers.append((b"x-ostiary-fallback", draft.fallback.encode("ascii")))
-        if draft.dropped_fields:
-            headers.append((b"x-ostiary-dropped", _visible(", ".join(draft.dropped_fields))))
-        return tuple(headers)
+        target = self.step.target if self.step is not None and self.index.snapshot.server.show_target else ""
+        return told(self.draft, self.recall, attempts=self.attempts, receipt=self.receipt, target=target)
 
     # --- how it ends --------------------------------------------------------------------------------------
 
@@ -511,7 +495,7 @@ class Exchange:
         draft.error, draft.status = error.code, error.status
         if not self.recorded:
             try:
-                await self._synced(self._close(Outcome.DENIED if self.step is None else Outcome.FAILED))
+                await self._synced(self._close(Outcome.FAILED if self.receipt or self.step else Outcome.DENIED))
             except OstiaryError as unrecorded:
                 # What cannot be recorded is not told either: the client learns that the journal is down.
                 error = unrecorded
@@ -553,7 +537,7 @@ class Exchange:
         payload = record.encode(closed)
         try:
             receipt = self._append(kind, payload)
-        except GatewayError:
+        except Exception:
             if opened >= 0:
                 self.world.journal.defer(kind, payload)
             raise
@@ -575,23 +559,35 @@ class Exchange:
                 world.gap_calls = 0
             return world.journal.append(kind, payload)
         except GatewayError:
-            continues = self.index.snapshot.journal.on_failure == "continue"
-            if not continues or self.draft.label is Sensitivity.REGULATED:
+            if not self._goes_on_unrecorded():
                 raise
-            if world.gap_calls == 0:
-                world.gap_from_ns = world.clock.now_ns()
-            world.gap_calls += 1
             return None
+
+    def _goes_on_unrecorded(self) -> bool:
+        """Whether the call may go on though a record is missing, which is then counted for the gap's own record."""
+        world = self.world
+        if self.index.snapshot.journal.on_failure != "continue" or self.draft.label is Sensitivity.REGULATED:
+            return False
+        if world.gap_calls == 0:
+            world.gap_from_ns = world.clock.now_ns()
+        world.gap_calls += 1
+        return True
 
     def _seconds(self) -> int:
         return self.world.clock.now_ns() // 1_000_000_000
 
     async def _synced(self, receipt: Receipt | None) -> None:
         if receipt is not None and self.world.journal.durability == "disk":
-            await self.world.journal.synced(receipt)
+            try:
+                await self.world.journal.synced(receipt)
+            except GatewayError:
+                if not self._goes_on_unrecorded():
+                    raise
 
 
-def _visible(text: str) -> bytes:
-    if text.isascii() and text.isprintable():
-        return text.encode("ascii")
-    return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")
+def _produced_bytes(provider: Dialect, body: bytes) -> int:
+    """How much a model said in an answer that passes through: all of it where its form is not wholly known."""
+    try:
+        return provider.decode_chat_reply(body).produced_bytes()
+    except UpstreamError:
+        return len(body)

@@ -7,6 +7,7 @@ complete at every moment, so that a call may end anywhere.
 from ostiary.core.call import DialectName, Operation
 from ostiary.core.event import Attempt, Closed, Opened, Outcome, Timings
 from ostiary.core.label import Sensitivity
+from ostiary.core.limit import DROPPED_FIELDS_CHARS_MAX, MODEL_NAME_BYTES_MAX
 from ostiary.core.principal import Deployment, Principal
 from ostiary.core.usage import Cost, Usage
 
@@ -53,6 +54,22 @@ class Draft:
         self.deployment: Deployment = principal.deployment
         self.attempts: list[Attempt] = []
         self.started_at = 0.0
+
+    def told_by(self, response_model: str, finish_reason: str) -> None:
+        """Keep the provider's own words for its model and for why it stopped, as far as a record has room."""
+        self.response_model = response_model[:MODEL_NAME_BYTES_MAX]
+        self.finish_reason = finish_reason[:MODEL_NAME_BYTES_MAX]
+
+    def left_out(self, names: tuple[str, ...]) -> None:
+        """Keep the names of what was left out of a request: as many as a record and a header have room for, and how
+        many more there were."""
+        room = DROPPED_FIELDS_CHARS_MAX
+        for place, name in enumerate(names):
+            room -= len(name) + 2
+            if room < 0:
+                names = (*names[:place], f"and {len(names) - place} more")
+                break
+        self.dropped_fields = names
 
     def opened(self, at_ns: int, target: str) -> Opened:
         """The opening record."""

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header, header
 from ostiary.core.limit import RETRY_AFTER_SECONDS_MAX, UPSTREAM_ERROR_MESSAGE_CHARS_MAX
+from ostiary.gateway.wire.json import parse_value
 
 _CODES: Final = {
     400: Code.UPSTREAM_REFUSED,
@@ -61,6 +62,26 @@ def failure(status: int, headers: Sequence[Header], message: str | None, *, code
         retry_after_seconds=retry_after(headers),
         status=status if code is Code.UPSTREAM_REFUSED and 400 <= status < 500 else None,
     )
+
+
+def unfinished(rest: bytes, embedded: Callable[[object], UpstreamError]) -> UpstreamError:
+    """The error for a stream that ended before its last event. `rest` is what came after the last whole event.
+
+    A server that answers a stream's request with one JSON document has not been cut: where the document is an error
+    object it is told by `embedded`, which reads the dialect's error objects.
+    """
+    if rest.lstrip()[:1] == b"{":
+        try:
+            value = parse_value(rest)
+        except ValueError:
+            value = None
+        if isinstance(value, Mapping):
+            if value.get("error") or "error" in (value.get("type"), value.get("object")):
+                return embedded(value)
+            return UpstreamError(
+                Code.UPSTREAM_PROTOCOL, "The provider gave a plain answer where a stream was asked for."
+            )
+    return UpstreamError(Code.UPSTREAM_CUT, "The provider's stream ended before it was complete.")
 
 
 def safe_text(message: str) -> str:

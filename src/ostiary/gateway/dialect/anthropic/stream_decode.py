@@ -28,6 +28,7 @@ from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Frame
 from ostiary.gateway.dialect.anthropic.error import embedded_error
 from ostiary.gateway.dialect.anthropic.reply import WireBlock, decode_block, decode_stop, decode_usage, usage_tier
+from ostiary.gateway.wire.failure import unfinished
 from ostiary.gateway.wire.json import decode_as
 from ostiary.gateway.wire.sse import SseEvent, SseParser
 
@@ -97,10 +98,11 @@ class StreamDecoder:
 
     def close(self) -> list[Frame]:
         self._raise()
-        frames = self._frames(self._parser.close())
+        rest = self._parser.close()
+        frames = self._frames(rest)
         self._raise()
         if not self._done:
-            raise UpstreamError(Code.UPSTREAM_CUT, "The provider's stream ended before it was complete.")
+            raise unfinished(rest[-1].raw if rest else b"", embedded_error)
         return frames
 
     def _raise(self) -> None:

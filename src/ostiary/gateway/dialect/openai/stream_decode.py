@@ -40,6 +40,7 @@ from ostiary.gateway.dialect.openai.reply import (
     decode_usage,
     tool_call_id,
 )
+from ostiary.gateway.wire.failure import unfinished
 from ostiary.gateway.wire.json import decode_as, parse_answer
 from ostiary.gateway.wire.sse import SseEvent, SseParser
 
@@ -109,10 +110,11 @@ class StreamDecoder:
 
     def close(self) -> list[Frame]:
         self._raise()
-        frames = self._frames(self._parser.close())
+        rest = self._parser.close()
+        frames = self._frames(rest)
         self._raise()
         if not self._done:
-            raise UpstreamError(Code.UPSTREAM_CUT, "The provider's stream ended before it was complete.")
+            raise unfinished(rest[-1].raw if rest else b"", embedded_error)
         return frames
 
     def _raise(self) -> None:
