@@ -61,6 +61,7 @@ _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
+_METHODS: Final = {b"POST": "POST", b"GET": "GET"}
 _TICK_SECONDS: Final = 1.0
 
 
@@ -279,17 +280,23 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._header_count = 0
         headers = self._headers
-        method = self._parser.get_method().decode("ascii")
-        self._check_head(headers)
+        method = self._parser.get_method()
+        version = self._parser.get_http_version()
+        self._check_head(headers, version)
         path, _, query = self._url.partition(b"?")
         incoming.path = path
         incoming.keep_alive = bool(self._parser.should_keep_alive())
-        incoming.is_http_11 = self._parser.get_http_version() == "1.1"
+        incoming.is_http_11 = version == "1.1"
         now = self._loop.time()
         if self._server.draining:
             incoming.keep_alive = False
         head = RequestHead(
-            method=method, path=path, query=query, headers=headers, peer=self._peer, at=self._started_at or now
+            method=_METHODS.get(method) or method.decode("ascii"),
+            path=path,
+            query=query,
+            headers=headers,
+            peer=self._peer,
+            at=self._started_at or now,
         )
         verdict = self._server.application.accept(head)
         if isinstance(verdict, Answer):
@@ -312,16 +319,16 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._deadline = now + BODY_IDLE_SECONDS_MAX
         if (
-            headers.get(b"expect", b"").lower() == b"100-continue"
+            b"expect" in headers
+            and headers[b"expect"].lower() == b"100-continue"
             and self._transport is not None
             and self._task is None
         ):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _check_head(self, headers: dict[bytes, bytes]) -> None:
+    def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
         if b"upgrade" in headers:  # one that came in pieces; with a body, llhttp would not read it
             raise CallerError(Code.REQUEST_MALFORMED, "Upgrades are not offered here.")
-        version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise CallerError(Code.REQUEST_MALFORMED, "Only HTTP/1.1 is spoken here.", status=505)
         host = headers.get(b"host")
@@ -332,7 +339,7 @@ class Connection(asyncio.Protocol):
         coding = headers.get(b"transfer-encoding")
         if coding is not None and (coding.lower() != b"chunked" or version != "1.1"):
             raise CallerError(Code.REQUEST_MALFORMED, "The only transfer encoding accepted is chunked, in HTTP/1.1.")
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
             raise CallerError(Code.REQUEST_MEDIA_TYPE, "Compressed request bodies are not accepted; send it plain.")
 
     def on_body(self, data: bytes) -> None:

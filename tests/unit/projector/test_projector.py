@@ -175,7 +175,7 @@ def test_a_file_removed_before_it_was_read_is_told(root, stores):
 
 
 def entry(sequence, kind, payload):
-    return Entry(Position(0, 0, sequence), Position(0, 1, sequence + 1), sequence, kind, 1, payload)
+    return Entry(sequence, kind, 1, payload, 0, 1, sequence + 1)
 
 
 def test_a_record_becomes_a_row():

@@ -21,6 +21,7 @@ from ostiary.core.limit import JSON_DEPTH_MAX, JSON_KEYS_MAX, JSON_NUMBER_BYTES_
 T = TypeVar("T")
 
 _POSITION: Final = re.compile(r" at line (\d+) column (\d+)$")
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"{[")
 _DIGITS: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 """Translates every digit to 0 and every other byte to a space."""
 
@@ -169,7 +170,7 @@ def _reason(text: str) -> str:
 
 def _shallow(body: bytes) -> bool:
     """Whether the brackets, those inside strings counted too, are too few for the bound to be passed."""
-    return body.count(b"{") + body.count(b"[") <= JSON_DEPTH_MAX
+    return len(body.translate(None, _NO_BRACKETS)) <= JSON_DEPTH_MAX
 
 
 def _deeper(value: object, depth_max: int) -> bool:

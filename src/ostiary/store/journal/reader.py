@@ -22,14 +22,20 @@ _CHUNK_BYTES: Final = 1024 * 1024 + HEADER_BYTES + JOURNAL_RECORD_BYTES_MAX
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One record: where it begins, the place after it, its number (-1 for SEGMENT) and what it holds."""
+    """One record: its number (-1 for SEGMENT), what it holds, and the place after it as numbers (`after` as one)."""
 
-    at: Position
-    after: Position
     sequence: int
     kind: int
     version: int
     payload: bytes
+    segment: int
+    end: int
+    next_sequence: int
+
+    @property
+    def after(self) -> Position:
+        """Where reading goes on."""
+        return Position(self.segment, self.end, self.next_sequence)
 
 
 @final
@@ -70,9 +76,11 @@ def read(directory: Path, start: Position) -> Iterator[Entry]:
             )
         position = Position(kept[0], 0, 0)
     while position.segment <= mark.segment:
-        for entry in _segment(directory, position, _limit(directory, position.segment, mark)):
-            yield entry
-            position = entry.after
+        last: Entry | None = None
+        for last in _segment(directory, position, _limit(directory, position.segment, mark)):
+            yield last
+        if last is not None:
+            position = last.after
         position = Position(position.segment + 1, 0, position.sequence)
 
 
@@ -117,11 +125,10 @@ def _segment(directory: Path, position: Position, limit: int) -> Iterator[Entry]
                 numbered = frame.kind != Kind.SEGMENT
                 if not numbered:
                     sequence = _first_sequence(path, frame, sequence)
-                begin = Position(position.segment, at + used, sequence)
+                number = sequence if numbered else -1
                 sequence += numbered
                 used = frame.end
-                after = Position(position.segment, at + used, sequence)
-                yield Entry(begin, after, begin.sequence if numbered else -1, frame.kind, frame.version, frame.payload)
+                yield Entry(number, frame.kind, frame.version, frame.payload, position.segment, at + used, sequence)
             if used == 0:
                 raise OperatorError(Code.JOURNAL_CORRUPT, f"{path}, byte {at}: no valid record ({frame}).")
             at += used

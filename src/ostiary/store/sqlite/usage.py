@@ -53,6 +53,15 @@ _SUMS: Final = (
 _TIMES: Final = ", total_ms FROM calls"
 _SUCCEEDED: Final = " AND outcome = 'succeeded'"
 
+_OUTCOME: Final = {
+    Outcome.SUCCEEDED: 1,
+    Outcome.FAILED: 2,
+    Outcome.DENIED: 3,
+    Outcome.CANCELLED: 4,
+    Outcome.ABORTED: 5,
+}
+"""Where each outcome is counted among the sums of a daily row."""
+
 _COLUMN: Final[dict[Dimension, LiteralString]] = {
     Dimension.DAY: "day",
     Dimension.ENVIRONMENT: "environment",
@@ -130,23 +139,17 @@ def _daily(calls: Sequence[CallRow]) -> list[Row]:
             call.provider,
             call.currency,
         )
-        added = (
-            1,
-            call.outcome is Outcome.SUCCEEDED,
-            call.outcome is Outcome.FAILED,
-            call.outcome is Outcome.DENIED,
-            call.outcome is Outcome.CANCELLED,
-            call.outcome is Outcome.ABORTED,
-            call.input_tokens,
-            call.output_tokens,
-            call.cached_tokens,
-            call.cache_write_tokens,
-            call.reasoning_tokens,
-            call.cost_nano,
-        )
-        known = sums.setdefault(name, [0] * len(added))
-        for index, value in enumerate(added):
-            known[index] += value
+        known = sums.get(name)
+        if known is None:
+            known = sums[name] = [0] * 12
+        known[0] += 1
+        known[_OUTCOME[call.outcome]] += 1
+        known[6] += call.input_tokens
+        known[7] += call.output_tokens
+        known[8] += call.cached_tokens
+        known[9] += call.cache_write_tokens
+        known[10] += call.reasoning_tokens
+        known[11] += call.cost_nano
     return [(*name, *values) for name, values in sums.items()]
 
 
