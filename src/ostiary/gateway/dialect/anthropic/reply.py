@@ -18,7 +18,7 @@ from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import ReplyTap
 from ostiary.gateway.dialect.anthropic.error import embedded_error
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
-from ostiary.gateway.wire.json import decode_as, encode, parse_answer, parse_value
+from ostiary.gateway.wire.json import decode_as, encode, parse_answer, raw_members
 
 STOP_REASONS: Final = {
     "end_turn": FinishReason.STOP,
@@ -233,8 +233,7 @@ def tool_input(arguments: str) -> msgspec.Raw:
     if not raw.strip():
         return msgspec.Raw(b"{}")
     try:
-        if type(parse_value(raw)) is dict:
-            return msgspec.Raw(raw)
-    except ValueError:
-        pass
-    return msgspec.Raw(encode({"INVALID_JSON": arguments}))
+        raw_members(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return msgspec.Raw(encode({"INVALID_JSON": arguments}))
+    return msgspec.Raw(raw)

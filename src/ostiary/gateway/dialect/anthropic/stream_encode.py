@@ -1,14 +1,22 @@
 """A client's stream in Anthropic's form: message_start, content blocks one after the other, message_delta,
 message_stop.
 
-Blocks are numbered in the order they begin and never overlap. Text that comes back to a block already closed begins
-a new one; arguments that come back to a closed tool call cannot be told in this form and end the stream in an error.
+Blocks are numbered in the order they begin and never overlap. What comes while the arguments of an open tool call are
+not whole is kept until they are, or until the end: so calls that a provider tells in turns stay apart. Text that
+comes back to a block already closed begins a new one; arguments that come back to a whole tool call cannot be told in
+this form and end the stream in an error.
+
+Arguments that do not begin as an object are told inside one, as in a plain answer (`reply.py`). Those that begin as
+one and break off later are told as they came: when that shows, their beginning has left.
 Stop reason and usage are kept until the end, where both stand in one event. Only the first choice has a place.
 """
 
 from typing import Final
 
+import msgspec
+
 from ostiary.core.error import Code, OstiaryError, UpstreamError
+from ostiary.core.limit import STREAM_KEPT_CHARS_MAX
 from ostiary.core.message import Part, RefusalPart, TextPart, ThinkingPart, ToolUsePart
 from ostiary.core.stream import (
     ArgumentsDelta,
@@ -30,6 +38,58 @@ from ostiary.gateway.wire.json import encode
 from ostiary.gateway.wire.sse import encode_event
 
 _NONE: Final = -1
+_EVENT_CHARS: Final = 128
+"""What an event that is kept takes besides its text, roughly."""
+
+_JSON_BLANKS: Final = " \t\r\n"
+_ANY: Final = msgspec.json.Decoder(msgspec.Raw)
+
+_PartEvent = PartStarted | TextDelta | ArgumentsDelta | SignatureDelta | CitationsDelta
+
+
+class _OpenTool:
+    """The tool call whose block is open: what came of its arguments, and how they are told."""
+
+    __slots__ = ("_begun", "_blank", "_judged_at", "_pieces", "_size", "_wrapped")
+
+    def __init__(self) -> None:
+        self._pieces: list[str] = []
+        self._size = 0
+        self._judged_at = 0
+        self._blank = ""
+        self._begun = False
+        self._wrapped = False
+
+    def tell(self, text: str) -> str:
+        """What to send for a piece of the arguments."""
+        self._size += len(text)
+        if self._size <= STREAM_KEPT_CHARS_MAX:
+            self._pieces.append(text)
+        if self._begun:
+            return _inside(text) if self._wrapped else text
+        text = self._blank + text
+        if not text.strip(_JSON_BLANKS):
+            self._blank = text
+            return ""
+        self._begun = True
+        self._wrapped = not text.lstrip(_JSON_BLANKS).startswith("{")
+        return '{"INVALID_JSON":"' + _inside(text) if self._wrapped else text
+
+    def end(self) -> str:
+        """What to send after the last piece."""
+        return '"}' if self._wrapped else ""
+
+    def whole(self) -> bool:
+        """Whether the arguments are JSON as they stand. Asked again and again it takes linear time: what was not whole
+        is looked at once more when it has doubled. Beyond a bound they are not looked at and count as not whole."""
+        if self._size < 2 * self._judged_at or self._size > STREAM_KEPT_CHARS_MAX:
+            return False
+        try:
+            _ANY.decode("".join(self._pieces))
+        except (msgspec.DecodeError, RecursionError):
+            self._judged_at = self._size
+            return False
+        return True
 
 
 class StreamEncoder:
@@ -40,6 +100,9 @@ class StreamEncoder:
         self._open = _NONE
         self._index = _NONE
         self._kinds: dict[int, Part] = {}
+        self._tool: _OpenTool | None = None
+        self._kept: dict[int, list[_PartEvent]] = {}
+        self._kept_chars = 0
         self._usage = Usage()
         self._tier: str | None = None
         self._finish: ChoiceFinished | None = None
@@ -54,12 +117,13 @@ class StreamEncoder:
             return self._end()
         if event.choice != 0 or isinstance(event, LogprobsDelta):
             return b""
-        if isinstance(event, PartStarted):
-            return self._part(event.part, event.value)
         if isinstance(event, ChoiceFinished):
             self._finish = event
-            return self._close()
-        return self._delta(event)
+            return self._let_out(everything=True) + self._close()
+        if event.part == self._open or (self._tool is None and not self._kept):
+            return self._tell(event)
+        self._keep(event)
+        return self._let_out()
 
     def error(self, error: OstiaryError, request_id: str) -> bytes:
         return encode_event(encode(error_object(error, request_id)), b"error")
@@ -81,6 +145,24 @@ class StreamEncoder:
         }
         return encode_event(encode({"type": "message_start", "message": message}), b"message_start")
 
+    def _keep(self, event: _PartEvent) -> None:
+        self._kept_chars += _EVENT_CHARS + (len(event.text) if isinstance(event, TextDelta | ArgumentsDelta) else 0)
+        if self._kept_chars > STREAM_KEPT_CHARS_MAX:
+            raise UpstreamError(Code.UPSTREAM_TOO_LARGE, "The provider mixes parts of its answer that are too large.")
+        self._kept.setdefault(event.part, []).append(event)
+
+    def _let_out(self, *, everything: bool = False) -> bytes:
+        """What was kept, part by part, as far as no open tool call waits for more."""
+        out: list[bytes] = []
+        while self._kept and (everything or self._tool is None or self._tool.whole()):
+            out += [self._tell(event) for event in self._kept.pop(next(iter(self._kept)))]
+        if not self._kept:
+            self._kept_chars = 0
+        return b"".join(out)
+
+    def _tell(self, event: _PartEvent) -> bytes:
+        return self._part(event.part, event.value) if isinstance(event, PartStarted) else self._delta(event)
+
     def _part(self, part: int, value: Part) -> bytes:
         self._kinds[part] = value
         out = self._close()
@@ -96,8 +178,9 @@ class StreamEncoder:
                 out += self._piece({"type": "thinking_delta", "thinking": value.text})
             if value.signature:
                 out += self._piece({"type": "signature_delta", "signature": value.signature})
-        elif isinstance(value, ToolUsePart) and value.arguments:
-            out += self._piece({"type": "input_json_delta", "partial_json": value.arguments})
+        elif isinstance(value, ToolUsePart):
+            self._tool = _OpenTool()
+            out += self._arguments(self._tool.tell(value.arguments))
         return out
 
     def _delta(self, event: TextDelta | ArgumentsDelta | SignatureDelta | CitationsDelta) -> bytes:
@@ -107,7 +190,7 @@ class StreamEncoder:
                 return out + self._piece({"type": "thinking_delta", "thinking": event.text})
             return out + self._piece({"type": "text_delta", "text": event.text})
         if isinstance(event, ArgumentsDelta):
-            return out + self._piece({"type": "input_json_delta", "partial_json": event.text})
+            return out + self._arguments(event.text if self._tool is None else self._tool.tell(event.text))
         if isinstance(event, SignatureDelta):
             return out + self._piece({"type": "signature_delta", "signature": event.signature})
         head = b'{"type":"content_block_delta","index":%d,"delta":{"type":"citations_delta","citation":' % self._index
@@ -122,6 +205,9 @@ class StreamEncoder:
             )
         return self._part(part, ThinkingPart("") if isinstance(value, ThinkingPart) else TextPart(""))
 
+    def _arguments(self, text: str) -> bytes:
+        return self._piece({"type": "input_json_delta", "partial_json": text}) if text else b""
+
     def _piece(self, delta: dict[str, str]) -> bytes:
         body = b'{"type":"content_block_delta","index":%d,"delta":%b}' % (self._index, encode(delta))
         return encode_event(body, b"content_block_delta")
@@ -130,11 +216,13 @@ class StreamEncoder:
         if self._open == _NONE:
             return b""
         self._open = _NONE
-        return encode_event(b'{"type":"content_block_stop","index":%d}' % self._index, b"content_block_stop")
+        tool, self._tool = self._tool, None
+        rest = b"" if tool is None else self._arguments(tool.end())
+        return rest + encode_event(b'{"type":"content_block_stop","index":%d}' % self._index, b"content_block_stop")
 
     def _end(self) -> bytes:
         out = b"" if self._started else self._start(Started("", ""))
-        out += self._close()
+        out += self._let_out(everything=True) + self._close()
         finish = self._finish
         values = self._kinds.values()
         delta = {
@@ -148,6 +236,11 @@ class StreamEncoder:
         body = {"type": "message_delta", "delta": delta, "usage": encode_usage(self._usage, None)}
         out += encode_event(encode(body), b"message_delta")
         return out + encode_event(b'{"type":"message_stop"}', b"message_stop")
+
+
+def _inside(text: str) -> str:
+    """`text` as it stands inside a JSON string."""
+    return encode(text)[1:-1].decode()
 
 
 def _empty(value: Part) -> Part:
