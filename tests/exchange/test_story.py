@@ -50,6 +50,7 @@ async def test_a_plain_call_is_answered_in_the_callers_dialect_and_recorded_in_t
     assert sink.headers[b"x-ostiary-receipt"] == b"test.0/0"
     assert sink.headers[b"x-request-id"] == closed.request_id.encode()
     assert sink.headers[b"x-ostiary-cost"].endswith(b" USD")
+    assert sink.headers[b"x-ostiary-cache"] == b"bypass"
     assert sink.records_at == [2], "a plain answer leaves after its closing record"
     house.check()
 
@@ -569,6 +570,10 @@ def test_models_lists_only_what_the_key_may_use_in_the_dialect_asked_for():
     anthropic = json.loads(house.get(b"/v1/models", headers={b"anthropic-version": b"2023-06-01"}).body)
     assert {one["id"] for one in anthropic["data"]} == names
     assert anthropic["data"][0]["type"] == "model"
+    as_their_sdk_asks = {b"anthropic-version": b"2023-06-01", b"x-api-key": KEY}
+    answer = house.get(b"/v1/models", key=None, headers=as_their_sdk_asks)
+    assert {one["id"] for one in json.loads(answer.body)["data"]} == names
+    assert dict(answer.headers)[b"request-id"]
     assert json.loads(house.get(b"/v1/models/gpt").body)["id"] == "gpt"
     assert house.get(b"/v1/models/secretive").status == 404
     assert house.get(b"/v1/models/nothing").status == 404

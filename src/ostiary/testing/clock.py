@@ -2,7 +2,7 @@
 
 
 class FakeClock:
-    """Implements ports.Clock. `advance` is the only way time passes."""
+    """Implements ports.Clock. `advance` is the only way time passes; `set_wall` changes what the wall shows."""
 
     def __init__(self, monotonic: float = 1_000.0, now_ns: int = 1_800_000_000_000_000_000) -> None:
         self._monotonic = monotonic
@@ -19,4 +19,9 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._monotonic += seconds
+        self._now_ns += int(seconds * 1e9)
+
+    def set_wall(self, seconds: float) -> None:
+        """Set the clock on the wall forward, or back where negative, as an administrator or a time service does.
+        No time passes."""
         self._now_ns += int(seconds * 1e9)

@@ -135,7 +135,10 @@ class Gateway:
         index = self._world.index
         team = index.teams.get((principal.tenant, principal.team))
         offered = () if team is None else team.models
-        request_id: Header = (b"x-request-id", context.request_id.encode("ascii"))
+        ident = context.request_id.encode("ascii")
+        head: tuple[Header, ...] = (_JSON, (b"x-request-id", ident))
+        if dialect.name is DialectName.ANTHROPIC:
+            head = (*head, (b"request-id", ident))
 
         def usable(name: str) -> bool:
             row = index.model(name)  # None for a wildcard entry: it is a rule, not a model
@@ -151,9 +154,9 @@ class Gateway:
             row = index.model(name) if len(raw) <= 3 * MODEL_NAME_BYTES_MAX and usable(name) else None
             if row is None:
                 raise CallerError(Code.MODEL_NOT_FOUND, f"The model `{name[:80]}` does not exist here.", param="model")
-            return Answer(200, (_JSON, request_id), dialect.encode_model(ListedModel(row.name, row.created)))
+            return Answer(200, head, dialect.encode_model(ListedModel(row.name, row.created)))
         listed = [ListedModel(row.name, row.created) for row in index.snapshot.models if usable(row.name)]
-        return Answer(200, (_JSON, request_id), dialect.encode_models(listed))
+        return Answer(200, head, dialect.encode_models(listed))
 
 
 def _dialect(head: RequestHead) -> DialectName:
