@@ -142,21 +142,21 @@ class House:
 
     # --- the process ----------------------------------------------------------------------------------------
 
-    def spawn(self, *words, **options):
+    def spawn(self, *words, stderr=subprocess.PIPE):
         self.out, self.err = [], []
         self.process = subprocess.Popen(
             words or [OSTIARY, "serve", "--config", str(self.file)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             env=self.environment,
             cwd=self.folder,
             start_new_session=True,
-            **options,
         )
         self.readers = [
-            threading.Thread(target=_collect, args=(self.process.stdout, self.out), daemon=True),
-            threading.Thread(target=_collect, args=(self.process.stderr, self.err), daemon=True),
+            threading.Thread(target=_collect, args=(stream, lines), daemon=True)
+            for stream, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+            if stream is not None
         ]
         for reader in self.readers:
             reader.start()
@@ -164,7 +164,11 @@ class House:
 
     def start(self, *words, **options):
         self.spawn(*words, **options)
-        self.wait_ready()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def wait_ready(self):
@@ -223,8 +227,9 @@ class House:
         until(lambda: not self.pids(), 10, "the end of all processes")
         for reader in self.readers:
             reader.join(5)
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
     def kill(self):
         for pid in (self.process.pid, *self.pids()):

@@ -3,6 +3,7 @@
 Everything that can be wrong with a configuration or a machine is found here and told to the person at the terminal.
 """
 
+import contextlib
 import os
 import shutil
 import socket
@@ -109,8 +110,9 @@ def _tell(text: str) -> None:
 
 def become_supervisor(job: SupervisorJob) -> NoReturn:
     """Replace this process, and with it all it has imported, by the supervisor. Descriptors to inherit stay open."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, AttributeError):  # closed from the start: there is no stream then
+            stream.flush()
     os.execv(sys.executable, [sys.executable, "-m", "ostiary.bootstrap.supervisor", encode(job)])  # noqa: S606 - our own module
 
 

@@ -101,3 +101,4 @@ def hold_standard_descriptors() -> None:
             if descriptor > _STANDARD_ERROR:
                 os.close(descriptor)
                 return
+            os.set_inheritable(descriptor, True)  # for what this process becomes
