@@ -5,6 +5,7 @@ Label values come from closed vocabularies or from the configuration; names a ca
 and the ops process renders the sum of all.
 """
 
+import contextlib
 from bisect import bisect_left
 from typing import Final
 
@@ -129,6 +130,25 @@ class Metrics:
 
     def closed(self, record: Closed) -> None:
         """Count a finished call; one that failed is logged with its request id."""
+        with contextlib.suppress(
+            OSError
+        ):  # a new series may find no room on a full disk; the call must not fail for it
+            self._count(record)
+        if record.outcome is not Outcome.SUCCEEDED:
+            _log.info(
+                "call_ended",
+                request_id=record.request_id,
+                outcome=record.outcome,
+                reason=record.error,
+                error_class=record.error_class,
+                team=record.team,
+                key_id=record.key_id,
+                model=record.original_model,
+                provider=record.provider,
+                status=record.status,
+            )
+
+    def _count(self, record: Closed) -> None:
         model = record.original_model if record.original_model in self._models else _OTHER
         key: _Key = (record.operation, model, record.provider, record.outcome, record.error)
         bound = self._bound.get(key)
@@ -144,23 +164,11 @@ class Metrics:
         bound.pending_output += record.usage.output_tokens
         if record.cost is not None:
             bound.pending_nano += record.cost.nano
-        if record.outcome is not Outcome.SUCCEEDED:
-            _log.info(
-                "call_ended",
-                request_id=record.request_id,
-                outcome=record.outcome,
-                reason=record.error,
-                error_class=record.error_class,
-                team=record.team,
-                key_id=record.key_id,
-                model=record.original_model,
-                provider=record.provider,
-                status=record.status,
-            )
 
     def unauthenticated(self, code: str) -> None:
         """Count a refused credential."""
-        self.unauthenticated_total.labels(code).inc()
+        with contextlib.suppress(OSError):  # as in `closed`
+            self.unauthenticated_total.labels(code).inc()
 
     def streams(self, open_count: int) -> None:
         """How many streams are being relayed."""
