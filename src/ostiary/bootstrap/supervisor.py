@@ -10,7 +10,6 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from types import FrameType
 from typing import Final
@@ -30,6 +29,7 @@ _READY_SECONDS: Final = 60.0
 _LAST_SECONDS: Final = 10.0
 _OVER_SECONDS: Final = 3.0
 _CANNOT_START: Final = 2
+_BELL_BYTES: Final = 1_024
 
 
 class _Child:
@@ -129,13 +129,36 @@ class _Child:
         return 0 if self._process is None else self._process.returncode
 
 
+class _Bell:
+    """Wakes the one thread when a signal comes. The interpreter itself writes to the pipe: a lock, which `Event` has
+    inside, could be held by the very thread that a handler interrupts, and would then be waited for until the end."""
+
+    def __init__(self) -> None:
+        self._heard, self._rung = os.pipe()
+        os.set_blocking(self._heard, False)
+        os.set_blocking(self._rung, False)
+
+    def listen(self) -> None:
+        """From now on. Signals without a handler do not ring."""
+        signal.set_wakeup_fd(self._rung, warn_on_full_buffer=False)
+
+    def wait(self, seconds: float) -> None:
+        """Until a signal came since the last wait, or so long."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._heard, selectors.EVENT_READ)
+            selector.select(seconds)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._heard, _BELL_BYTES):
+                pass
+
+
 class Supervisor:
     """Runs a `SupervisorJob`."""
 
     def __init__(self, job: SupervisorJob) -> None:
         self._job = job
         self._signals: list[int] = []
-        self._wake = threading.Event()
+        self._bell = _Bell()
         self._reload_due = False
         # Children hold the reading end; it ends when this process does, however that happens.
         self._lifeline, self._held = os.pipe()
@@ -150,7 +173,8 @@ class Supervisor:
         """Until told to stop; the process's exit status."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._signalled)
-        signal.signal(signal.SIGCHLD, self._child_changed)
+        signal.signal(signal.SIGCHLD, _heard)
+        self._bell.listen()
         name_holder(self._job.lock_fd, os.getpid())
         for child in self._children:
             child.start()
@@ -159,10 +183,9 @@ class Supervisor:
         while True:
             # A signal, the end of a child among them, ends this wait. Without one there is little to look for while
             # all run: an idle installation should cost nothing.
-            self._wake.wait(
+            self._bell.wait(
                 _IDLE_SECONDS if announced and all(child.is_ready for child in self._children) else _POLL_SECONDS
             )
-            self._wake.clear()
             while self._signals:
                 received = self._signals.pop(0)
                 if received != signal.SIGHUP:
@@ -187,11 +210,6 @@ class Supervisor:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signals.append(number)
-        self._wake.set()
-
-    def _child_changed(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._wake.set()
 
     def _reload(self) -> None:
         """Pass SIGHUP on; one that is only starting has no handler for it yet and would die of it."""
@@ -232,8 +250,7 @@ class Supervisor:
         for child in group:
             child.signal(number)
         while any(child.alive for child in group) and time.monotonic() < until:
-            self._wake.wait(_POLL_SECONDS / 2)
-            self._wake.clear()
+            self._bell.wait(_POLL_SECONDS / 2)
             if any(received != signal.SIGHUP for received in self._signals):
                 self._signals.clear()
                 for child in group:
@@ -248,6 +265,11 @@ class Supervisor:
     def _say(self, text: str) -> None:
         line = msgspec.json.encode({"level": "error", "process": "supervisor", "event": text})
         lines.stderr.put(line.decode("utf-8"))
+
+
+def _heard(number: int, frame: FrameType | None) -> None:
+    """A handler for a signal that only has to ring."""
+    del number, frame
 
 
 def main(argument: str) -> int:
