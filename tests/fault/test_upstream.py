@@ -85,10 +85,10 @@ async def test_fd02_a_black_hole_ends_with_the_connect_timeout(client, clock):
 
 async def test_fd02_a_black_hole_in_front_leaves_time_for_the_next_address(clock):
     """::1 is refused or absent, 127.0.0.1 swallows, 127.0.0.2 answers: all within one connect phase."""
-    async with SimulatedProvider(host="127.0.0.2") as provider:
-        with socket.socket() as listener, socket.socket() as filler, socket.socket() as second:
-            listener.bind(("127.0.0.1", provider.port))
-            listener.listen(0)
+    with socket.socket() as listener, socket.socket() as filler, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        async with SimulatedProvider(host="127.0.0.2", port=listener.getsockname()[1]) as provider:
             for sock in (filler, second):
                 sock.setblocking(False)
                 sock.connect_ex(("127.0.0.1", provider.port))

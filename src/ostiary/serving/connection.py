@@ -318,12 +318,8 @@ class Connection(asyncio.Protocol):
         incoming.deadline = now + BODY_SECONDS_MAX
         if self._task is None:
             self._deadline = now + BODY_IDLE_SECONDS_MAX
-        if (
-            b"expect" in headers
-            and headers[b"expect"].lower() == b"100-continue"
-            and self._transport is not None
-            and self._task is None
-        ):
+        expect = headers.get(b"expect")
+        if expect and expect.lower() == b"100-continue" and self._transport is not None and self._task is None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
