@@ -507,6 +507,7 @@ async def test_a_field_that_cannot_be_carried_is_refused_by_name_or_dropped_wher
     sink = await house.chat("claude", headers={b"x-ostiary-drop-unsupported": b"true"}, logit_bias={"50256": -100})
     assert sink.status == 200
     assert sink.headers[b"x-ostiary-dropped"] == b"logit_bias"
+    assert len((await House().chat("claude", **{"k" * 100_000: 1})).body) < 2_000
     assert house.closed.dropped_fields == ("logit_bias",)
     house = House()
     assert (await house.chat("lenient", logit_bias={"50256": -100})).headers[b"x-ostiary-dropped"] == b"logit_bias"

@@ -1,6 +1,7 @@
 """What cannot be carried to another dialect: refused by name, or left out by name where the caller allowed it."""
 
 from ostiary.core.error import CallerError, Code
+from ostiary.core.limit import MODEL_NAME_BYTES_MAX
 
 
 class Leave:
@@ -25,5 +26,7 @@ class Leave:
     def place(self, path: str, why: str = "cannot be carried to this model") -> None:
         """The same of what stands at `path` in the caller's request."""
         if not self._drop:
+            if len(path) > MODEL_NAME_BYTES_MAX:  # a member's name may be as long as a body
+                path = path[:MODEL_NAME_BYTES_MAX] + "…"
             raise CallerError(Code.REQUEST_UNSUPPORTED, f"`{path}` {why}.", param=path)
         self.dropped.append(path)
