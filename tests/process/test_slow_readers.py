@@ -1,12 +1,14 @@
 """FD-41: clients that do not read what they asked for, through the whole gateway."""
 
+import itertools
 import json
 import socket
 import time
 
+import msgspec
 import pytest
 
-from ostiary.simulator.behaviour import Behaviour, Fault
+from ostiary.simulator.behaviour import Piece
 from tests.process.house import APP_KEY, House, ProviderThread, rss, until
 from tests.process.test_death import counts
 
@@ -25,13 +27,37 @@ def ask_and_not_read(port, content):
     return one
 
 
+EVENT = b"data: %b\n\n" % msgspec.json.encode(
+    {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "delta": {"content": "word " * 3_000}, "finish_reason": None}],
+    }
+)
+
+
+def endless_provider():
+    """A provider whose answer to whoever says so has no end, in large events, so that making them costs little."""
+    own = ProviderThread()
+    usual = own.provider.plan
+
+    def plan(request):
+        found = usual(request)
+        if b"endless" in request.body:
+            found = msgspec.structs.replace(found, pieces=itertools.repeat(Piece(EVENT)))
+        return found
+
+    own.provider.plan = plan
+    return own
+
+
 @pytest.mark.parametrize("many", [100, pytest.param(1_000, marks=pytest.mark.drill)])
 def test_fd41_slow_readers_hold_little_memory_pause_their_upstream_and_disturb_nobody(tmp_path, many):
     """Each stream would be tens of megabytes; while its client does not read, the provider gets rid of a part of it
     only, and the gateway holds less than a megabyte."""
-    own = ProviderThread()
-    endless = Behaviour(fault=Fault.INFINITE)
-    own.provider._provider._choose = lambda request: endless if b"endless" in request.body else None
+    own = endless_provider()
     house = House(tmp_path, own.port, drain=2)
     try:
         with house.start():
@@ -73,9 +99,7 @@ def settled(own):
 
 @pytest.mark.drill
 def test_fd41_a_client_that_reads_nothing_is_cut_after_the_stall_and_one_that_reads_slowly_is_not(tmp_path):
-    own = ProviderThread()
-    endless = Behaviour(fault=Fault.INFINITE)
-    own.provider._provider._choose = lambda request: endless if b"endless" in request.body else None
+    own = endless_provider()
     house = House(tmp_path, own.port, drain=2)
     try:
         with house.start():
