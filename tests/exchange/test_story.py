@@ -11,7 +11,7 @@ from ostiary.core.http import header
 from ostiary.core.principal import Principal
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.tables import JournalRow, PricingRow, Rates, UnknownPrice
-from tests.exchange.harness import KEY, UPSTREAM_KEY, House, RecordingSink, events, replaced
+from tests.exchange.harness import KEY, UPSTREAM_KEY, House, RecordingSink, events, model, replaced
 
 CLIENTS = {"openai": ("chat", "gpt", "claude"), "anthropic": ("message", "gpt", "claude")}
 PAIRS = [(client, model) for client in CLIENTS for model in ("gpt", "claude")]
@@ -493,6 +493,17 @@ async def test_a_bound_on_output_goes_under_the_name_the_server_knows(client):
         house = House(providers=providers)
         await house.chat("capped")
         assert json.loads(house.upstream.sent[0].body)[field] == 100
+
+
+async def test_a_dialect_that_must_have_a_bound_gets_the_entrys_default_or_the_smaller_cap():
+    for fields, sent in (
+        ({}, 4096),
+        ({"default_max_tokens": 77}, 77),
+        ({"default_max_tokens": 77, "max_tokens": 50}, 50),
+    ):
+        house = House(models=(model("claude", ("ant", "claude-sonnet"), **fields),))
+        assert (await house.chat("claude")).status == 200
+        assert json.loads(house.upstream.sent[0].body)["max_tokens"] == sent
 
 
 async def test_a_field_that_cannot_be_carried_is_refused_by_name_or_dropped_where_allowed():

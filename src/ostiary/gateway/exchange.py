@@ -325,7 +325,8 @@ class Exchange:
             return provider.encode_embeddings(call, model=model, drop=drop)
         if operation is Operation.COUNT_TOKENS:
             return provider.encode_count_tokens(call, model=model, drop=drop)
-        cap = self.max_tokens if self.max_tokens is not None else step.model.max_tokens
+        # A dialect that must have a bound gets the entry's default where neither caller nor cap gave one.
+        cap = self.max_tokens if self.max_tokens is not None else step.model.default_max_tokens
         return provider.encode_chat(call, model=model, max_tokens=cap, drop=drop)
 
     def _canonical(self) -> ChatCall | EmbeddingsCall:
