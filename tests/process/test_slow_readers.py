@@ -1,5 +1,6 @@
 """FD-41: clients that do not read what they asked for, through the whole gateway."""
 
+import contextlib
 import itertools
 import json
 import socket
@@ -60,15 +61,16 @@ def test_fd41_slow_readers_hold_little_memory_pause_their_upstream_and_disturb_n
     own = endless_provider()
     house = House(tmp_path, own.port, drain=2)
     try:
-        with house.start():
+        with house.start(), contextlib.ExitStack() as waiting:
             worker = house.worker()
             for _ in range(30):
                 assert house.chat().status == 200
             before = rss(worker)
-            slow = [ask_and_not_read(house.port, "endless") for _ in range(many)]
+            slow = [waiting.enter_context(ask_and_not_read(house.port, "endless")) for _ in range(many)]
             until(lambda: house.metric("ostiary_open_streams") == many, 60, "all streams")
             until(lambda: settled(own), 60, "the pause of all upstreams")
             grown = rss(worker) - before
+            queued = unsent(house.port)
             began = time.monotonic()
             for _ in range(30):
                 assert house.chat(stream=True).body.endswith(b"data: [DONE]\n\n")
@@ -76,7 +78,9 @@ def test_fd41_slow_readers_hold_little_memory_pause_their_upstream_and_disturb_n
             print(
                 f"{grown / many / 1024:.0f} KiB for each of {many} slow streams; others answered in {each * 1e3:.1f} ms"
             )
+            print(f"{queued / many / 1024:.0f} KiB of each wait in the operating system")
             assert grown < many << 20
+            assert queued < many << 19
             assert each < 0.5
             assert settled(own), "the upstreams stay paused"
             for one in slow:
@@ -89,6 +93,15 @@ def test_fd41_slow_readers_hold_little_memory_pause_their_upstream_and_disturb_n
         assert outcomes == {"cancelled": many, "succeeded": 60}
     finally:
         own.stop()
+
+
+def unsent(port):
+    """Bytes the operating system holds for the clients of a port."""
+    with open("/proc/net/tcp") as file:
+        rows = [line.split() for line in file.read().splitlines()[1:]]
+    return sum(
+        int(row[4].split(":")[0], 16) for row in rows if int(row[1].split(":")[1], 16) == port and row[3] == "01"
+    )
 
 
 def settled(own):

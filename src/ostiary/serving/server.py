@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Final
 
-from ostiary.core.limit import CONNECTIONS_MAX
+from ostiary.core.limit import CONNECTIONS_MAX, UNSENT_BYTES_MAX
 from ostiary.gateway.ports import Clock
 from ostiary.serving import Application, Peer
 from ostiary.serving.connection import Connection, date_line
@@ -48,6 +48,9 @@ class Server:
         """Accept on sockets that are bound already."""
         self._renew_date()
         for bound in sockets:
+            # Connections inherit it. Without, the operating system takes megabytes for a client that does not read,
+            # before this process hears of it: a thousand such clients would use up the machine's memory for TCP.
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
             self._servers.append(
                 await self.loop.create_server(
                     lambda: Connection(self),
