@@ -289,6 +289,7 @@ def many_keys(bench: Bench, subject, work: Path) -> dict:
             stdout=subprocess.DEVNULL,
         )
         running = Running(subject, folder, GATEWAY_CORE)
+        time.sleep(3.0)  # the device is still busy with what was written
         try:
             found[name] = {
                 **bench.wrk(running, "/v1/chat/completions", body("bench", 1000)),
