@@ -155,6 +155,7 @@ class RecordingSink:
         self.records_at = []
         self.pause = None
         self.wrote = asyncio.Event()
+        self.started = asyncio.Event()
         self._journal = journal
 
     def answer(self, status, headers, body):
@@ -167,6 +168,7 @@ class RecordingSink:
     def begin(self, status, headers, *, keepalive=b""):
         assert not self.begun, "begun twice"
         self.begun, self.streamed = True, True
+        self.started.set()
         self.status, self.headers = status, dict(headers)
 
     async def write(self, data):

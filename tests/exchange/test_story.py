@@ -9,6 +9,7 @@ from ostiary.core.error import Code, UpstreamError
 from ostiary.core.event import Kind, Outcome
 from ostiary.core.http import header
 from ostiary.core.principal import Principal
+from ostiary.gateway import exchange as exchange_module
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.tables import JournalRow, PricingRow, Rates, UnknownPrice
 from tests.exchange.harness import KEY, UPSTREAM_KEY, House, RecordingSink, events, model, replaced
@@ -360,6 +361,33 @@ async def test_fd10_fd11_a_stream_that_fails_later_ends_in_an_error_event_and_is
     assert house.closed.usage.output_tokens > 0, "what was produced is charged"
     assert house.closed.cost.nano > 0
     house.check()
+
+
+@pytest.mark.parametrize("model_name", ["gpt", "claude"])
+async def test_a_client_of_a_silent_provider_gets_its_head_in_time_and_nothing_is_retried_from_then_on(
+    monkeypatch, model_name
+):
+    monkeypatch.setattr(exchange_module, "COMMIT_AFTER_SECONDS", 0.01)
+    for silent_at, fails in ((0, False), (1, False), (1, True)):
+        house = House()
+        house.upstream.then(Behaviour(fault=Fault.CUT if fails else Fault.NONE, after=1))
+        sink = RecordingSink(house.journal)
+
+        async def hold(place, sink=sink, silent_at=silent_at):
+            if place == silent_at:
+                await sink.started.wait()
+                assert sink.pieces == []
+
+        house.upstream.pause = hold
+        async with asyncio.timeout(5):
+            await house.chat(model_name, stream=True, sink=sink)
+        data = events(sink.body)
+        assert sink.ended
+        assert (data[-1] == "[DONE]") is not fails
+        if not fails:
+            assert json.loads(data[0])["choices"][0]["delta"]["role"] == "assistant", "what waited is not lost"
+        assert len(house.upstream.sent) == 1
+        house.check()
 
 
 async def test_every_attempt_starts_from_the_clients_original_call():

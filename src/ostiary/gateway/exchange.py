@@ -392,30 +392,30 @@ class Exchange:
         self.sink.answer(200, (JSON_TYPE, *self._headers(), (b"x-ostiary-estimated", b"true")), out)
 
     async def _deliver_stream(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
-        """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried."""
-        clock, draft, sink = self.world.clock, self.draft, self.sink
+        """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried; but
+        a client is not left without a word for longer than COMMIT_AFTER_SECONDS, even where the provider is silent."""
+        draft, sink = self.draft, self.sink
         relay = self._relay(provider)
-        waiting: list[bytes] = []
-        commit_at = draft.first_byte_at + COMMIT_AFTER_SECONDS
+        waiting: list[bytes] | None = []
+        commit = asyncio.get_running_loop().call_later(COMMIT_AFTER_SECONDS, self._begin_stream)
         self.world.open_streams += 1
         try:
             while True:
                 piece = relay.feed(await reply.chunk())
                 data = piece.data
-                if not sink.begun:
+                if waiting is not None:
                     waiting.append(data)
-                    if not (piece.content or piece.ended or clock.monotonic() >= commit_at):
+                    if not (piece.content or piece.ended or sink.begun):
                         continue
-                    data = b"".join(waiting)
-                    draft.first_content_at = clock.monotonic()
+                    data, waiting = b"".join(waiting), None
+                    draft.first_content_at = self.world.clock.monotonic()
+                    draft.told_by(relay.response_model, relay.finish_reason)
                 if piece.ended:
                     self._learn(relay)
                     self._meter(step, relay.usage)
                     self._note_attempt(step, began, None)
                     await self._succeed()
-                if not sink.begun:
-                    draft.told_by(relay.response_model, relay.finish_reason)
-                    sink.begin(200, (*EVENT_STREAM, *self._headers()), keepalive=KEEPALIVE)
+                self._begin_stream()
                 await sink.write(data)
                 if piece.ended:
                     sink.end()
@@ -427,7 +427,13 @@ class Exchange:
                 self._meter(step, relay.usage)
             raise
         finally:
+            commit.cancel()
             self.world.open_streams -= 1
+
+    def _begin_stream(self) -> None:
+        """Send the head of a stream, once; from here on the client also gets a comment whenever nothing else comes."""
+        if not self.sink.begun:
+            self.sink.begin(200, (*EVENT_STREAM, *self._headers()), keepalive=KEEPALIVE)
 
     def _relay(self, provider: Dialect) -> Relay:
         include_usage = isinstance(self.peek, ChatPeek) and self.peek.include_usage
