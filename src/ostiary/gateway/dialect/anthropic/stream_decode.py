@@ -28,9 +28,9 @@ from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Frame
 from ostiary.gateway.dialect.anthropic.error import embedded_error
 from ostiary.gateway.dialect.anthropic.reply import WireBlock, decode_block, decode_stop, decode_usage, usage_tier
-from ostiary.gateway.wire.failure import unfinished
+from ostiary.gateway.wire.frames import FrameReader
 from ostiary.gateway.wire.json import decode_as
-from ostiary.gateway.wire.sse import SseEvent, SseParser
+from ostiary.gateway.wire.sse import SseEvent
 
 _ABSENT: Final = msgspec.Raw(b"null")
 _NULL: Final = b"null"
@@ -81,46 +81,14 @@ class _Block:
         self.streamed = False
 
 
-class StreamDecoder:
+class StreamDecoder(FrameReader):
     """See gateway/dialect: frames out of bytes."""
 
     def __init__(self, *, events: bool) -> None:
-        self._parser = SseParser()
+        super().__init__(embedded_error)
         self._wants_events = events
         self._blocks: dict[int, _Block] = {}
         self._counts: dict[str, object] = {}
-        self._done = False
-        self._error: UpstreamError | None = None
-
-    def feed(self, data: bytes) -> list[Frame]:
-        self._raise()
-        return self._frames(self._parser.feed(data))
-
-    def close(self) -> list[Frame]:
-        self._raise()
-        rest = self._parser.close()
-        frames = self._frames(rest)
-        self._raise()
-        if not self._done:
-            raise unfinished(rest[-1].raw if rest else b"", embedded_error)
-        return frames
-
-    def _raise(self) -> None:
-        """Raise what an earlier call found behind frames it had to give first."""
-        if self._error is not None:
-            raise self._error
-
-    def _frames(self, blocks: list[SseEvent]) -> list[Frame]:
-        frames: list[Frame] = []
-        for block in blocks:
-            try:
-                frames.append(self._frame(block))
-            except UpstreamError as error:
-                self._error = error
-                if not frames:
-                    raise
-                break
-        return frames
 
     def _frame(self, block: SseEvent) -> Frame:
         data = block.data

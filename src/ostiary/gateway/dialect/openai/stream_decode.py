@@ -40,9 +40,9 @@ from ostiary.gateway.dialect.openai.reply import (
     decode_usage,
     tool_call_id,
 )
-from ostiary.gateway.wire.failure import unfinished
+from ostiary.gateway.wire.frames import FrameReader
 from ostiary.gateway.wire.json import decode_as, parse_answer
-from ostiary.gateway.wire.sse import SseEvent, SseParser
+from ostiary.gateway.wire.sse import SseEvent
 
 _THINKING: Final = 0
 _TEXT: Final = 1
@@ -90,49 +90,17 @@ class _Choice:
         self.last_tool = -1
 
 
-class StreamDecoder:
+class StreamDecoder(FrameReader):
     """See gateway/dialect: frames out of bytes."""
 
     def __init__(self, *, events: bool) -> None:
-        self._parser = SseParser()
+        super().__init__(embedded_error)
         self._wants_events = events
         self._choices: dict[int, _Choice] = {}
         self._named: set[tuple[int, int]] = set()
         self._id = ""
         self._model = ""
         self._begun = False
-        self._done = False
-        self._error: UpstreamError | None = None
-
-    def feed(self, data: bytes) -> list[Frame]:
-        self._raise()
-        return self._frames(self._parser.feed(data))
-
-    def close(self) -> list[Frame]:
-        self._raise()
-        rest = self._parser.close()
-        frames = self._frames(rest)
-        self._raise()
-        if not self._done:
-            raise unfinished(rest[-1].raw if rest else b"", embedded_error)
-        return frames
-
-    def _raise(self) -> None:
-        """Raise what an earlier call found behind frames it had to give first."""
-        if self._error is not None:
-            raise self._error
-
-    def _frames(self, blocks: list[SseEvent]) -> list[Frame]:
-        frames: list[Frame] = []
-        for block in blocks:
-            try:
-                frames.append(self._frame(block))
-            except UpstreamError as error:
-                self._error = error
-                if not frames:
-                    raise
-                break
-        return frames
 
     def _frame(self, block: SseEvent) -> Frame:
         data = block.data
