@@ -131,4 +131,12 @@ def test_everything_else_a_journal_holds(stores):
         recoveries=[(6, Recovered(1, 2, 3))],
         unreadable=[(7, 2)],
     )
+    with stores.database.read() as tx:
+        assert tx.rows("SELECT minute, source, code, count FROM refusals") == [(1, "s", "c", 5)]
+        assert tx.rows("SELECT sequence, from_ns, to_ns, calls, reason FROM gaps") == [(5, 1, 2, 3, "x")]
+        assert tx.rows("SELECT sequence, at_ns, bytes_cut, aborted FROM recoveries") == [(6, 1, 2, 3)]
+        assert tx.rows("SELECT sequence, kind FROM unreadable") == [(7, 2)]
+        assert tx.rows("SELECT sequence, tenant_id, request_id FROM open_calls") == [(4, "acme", "r")]
     add(stores, [call(8)], closed=[4])
+    with stores.database.read() as tx:
+        assert tx.rows("SELECT sequence FROM open_calls") == []
