@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN_STAMP := .venv/.run-stamp
 DEV_STAMP := .venv/.dev-stamp
 
-.PHONY: help demo run test check fix cover bench drill test-live docs sbom wheel lock clean
+.PHONY: help demo run test check fix cover bench drill test-live test-llamaindex docs sbom wheel lock clean
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -49,14 +49,20 @@ bench: $(DEV_STAMP)  ## what the gateway costs, beside nginx in the same run (do
 	@$(BIN)/python bench/run.py
 
 drill: $(DEV_STAMP)  ## the tests with new seeds and more of them, soaks and wall-clock faults too: long
-	@OSTIARY_DRILL=1 $(BIN)/python -m pytest -rs -n 2 --dist worksteal -m "not live" tests
+	@OSTIARY_DRILL=1 $(BIN)/python -m pytest -rs -n 2 --dist worksteal -m "not live and not llamaindex" tests
 
 test-live: $(DEV_STAMP)  ## against a real model server built on the spot (compiles llama.cpp once, minutes)
 	@bash dev/live.sh
 
+test-llamaindex: $(DEV_STAMP)  ## LlamaIndex's chat models, in an environment of their own (installed once)
+	@bash dev/llamaindex.sh
+
 docs: $(DEV_STAMP)  ## write the generated pages of docs/ anew
 	@$(BIN)/python dev/errors.py
 	@$(BIN)/python dev/guarantees.py
+	@$(BIN)/python dev/conformance.py
+	@$(BIN)/python dev/providers.py
+	@$(BIN)/python dev/models.py
 
 sbom: $(DEV_STAMP)  ## dist/ostiary.cdx.json: every package the product runs with, its hashes and licence
 	@$(BIN)/python dev/sbom.py

@@ -14,7 +14,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from subject import KEY, PLAIN, STREAMS, Running, available, body
+from subject import CLIENTS, KEY, PLAIN, PROVIDERS, STREAMS, Running, available, body, path_of
 
 HERE = Path(__file__).resolve().parent
 GATEWAY_CORE, LOAD_CORE = 0, 1
@@ -70,7 +70,7 @@ http {{
   }}
 }}
 """
-SECTIONS = ("plain", "big", "cross", "latency", "stream", "open", "keys")
+SECTIONS = ("plain", "big", "cross", "pairs", "latency", "stream", "open", "keys")
 
 
 class Bench:
@@ -116,7 +116,9 @@ class Bench:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
             return answer.read()
 
-    def served(self) -> int:
+    def served(self, *, any_dialect: bool) -> int:
+        if any_dialect:
+            return int(self.get(STREAMS, "/count"))
         self.polls += 1
         return int(self.get(PLAIN, "/status").split(b"\n")[2].split()[2]) - self.polls
 
@@ -124,13 +126,23 @@ class Bench:
         path = self.work / "body.json"
         path.write_bytes(data)
         lines = ["content-type: application/json"]
-        lines.append(f"authorization: Bearer {KEY}" if dialect == "openai" else f"x-api-key: {KEY}")
+        lines.append(f"x-api-key: {KEY}" if dialect == "anthropic" else f"authorization: Bearer {KEY}")
         if dialect == "anthropic":
             lines.append("anthropic-version: 2023-06-01")
         return path, "\n".join(lines)
 
-    def wrk(self, running: Running, path: str, data: bytes, *, dialect: str = "openai", connections: int = 32) -> dict:
-        """Saturate; CPU per request is the median of three windows inside the run."""
+    def wrk(
+        self,
+        running: Running,
+        path: str,
+        data: bytes,
+        *,
+        dialect: str = "openai",
+        connections: int = 32,
+        any_dialect: bool = False,
+    ) -> dict:
+        """Saturate; CPU per request is the median of three windows inside the run. `any_dialect`: the provider is the
+        one that speaks all of them."""
         file, headers = self.files(data, dialect)
         whole = math.ceil(self.seconds * 3 + 1.5)
         process = subprocess.Popen(
@@ -154,9 +166,9 @@ class Bench:
         pids = running.pids()
         windows, rates = [], []
         for _ in range(3):
-            n, cpu, at = self.served(), running.cpu_ns(pids), time.monotonic()
+            n, cpu, at = self.served(any_dialect=any_dialect), running.cpu_ns(pids), time.monotonic()
             time.sleep(self.seconds)
-            n, cpu, took = self.served() - n, running.cpu_ns(pids) - cpu, time.monotonic() - at
+            n, cpu, took = self.served(any_dialect=any_dialect) - n, running.cpu_ns(pids) - cpu, time.monotonic() - at
             windows.append(cpu / max(n, 1) / 1e3)
             rates.append(n / took)
         out = process.communicate()[0]
@@ -256,6 +268,8 @@ def measure(bench: Bench, running: Running, sections: set[str], result: dict) ->
         result["anthropic_to_anthropic"] = bench.wrk(
             running, "/v1/messages", body("bench-claude", 1000, dialect="anthropic"), dialect="anthropic"
         )
+    if "pairs" in sections and running.subject.cross:
+        measure_pairs(bench, running, result)
     if "latency" in sections:
         result["latency"] = bench.client(
             "latency", running.url(chat), body("bench", 1000), rate=200, seconds=bench.seconds * 2
@@ -274,6 +288,28 @@ def measure(bench: Bench, running: Running, sections: set[str], result: dict) ->
             )
     if "open" in sections:
         result["open"] = bench.open_streams(running, chat, body("bench-stream", 1000, stream=True), 1000)
+
+
+def measure_pairs(bench: Bench, running: Running, result: dict) -> None:
+    """Every client dialect before every provider dialect: a plain answer of 1 KB and a paced stream of 64 words."""
+    for client in CLIENTS:
+        for provider in PROVIDERS:
+            print(f"  {client} to {provider}", file=sys.stderr, flush=True)
+            model = f"any-{provider}"
+            bench.get(STREAMS, "/set?ms=20&chunks=10")
+            result[f"pair {client} to {provider}"] = bench.wrk(
+                running,
+                path_of(client, model, stream=False),
+                body(model, 1000, dialect=client),
+                dialect=client,
+                any_dialect=True,
+            )
+            result[f"pair stream {client} to {provider}"] = bench.streams(
+                running,
+                path_of(client, model, stream=True),
+                body(model, 1000, stream=True, dialect=client),
+                dialect=client,
+            )
 
 
 def many_keys(bench: Bench, subject, work: Path) -> dict:

@@ -43,7 +43,19 @@ providers:
   claude: {{dialect: anthropic, base_url: "http://127.0.0.1:{plain}/v1", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
   stream: {{dialect: openai, base_url: "http://127.0.0.1:{streams}/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
   claude-stream: {{dialect: anthropic, base_url: "http://127.0.0.1:{streams}/v1", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
+  any-openai: {{dialect: openai, base_url: "http://127.0.0.1:{streams}/any/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
+  any-anthropic: {{dialect: anthropic, base_url: "http://127.0.0.1:{streams}/any", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
+  any-openai-responses: {{dialect: openai-responses, base_url: "http://127.0.0.1:{streams}/any/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
+  any-gemini: {{dialect: gemini, base_url: "http://127.0.0.1:{streams}/any/v1beta", auth: {{scheme: header, header: x-goog-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
+  any-bedrock: {{dialect: bedrock, base_url: "http://127.0.0.1:{streams}/any", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
+  any-cohere: {{dialect: cohere, base_url: "http://127.0.0.1:{streams}/any", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
 models:
+  any-openai: {{targets: [{{provider: any-openai, model: gpt-4o-mini}}]}}
+  any-anthropic: {{targets: [{{provider: any-anthropic, model: claude-sonnet-4-5}}]}}
+  any-openai-responses: {{targets: [{{provider: any-openai-responses, model: gpt-4o-mini}}]}}
+  any-gemini: {{targets: [{{provider: any-gemini, model: gpt-4o-mini}}]}}
+  any-bedrock: {{targets: [{{provider: any-bedrock, model: claude-sonnet-4-5}}]}}
+  any-cohere: {{targets: [{{provider: any-cohere, model: gpt-4o-mini}}]}}
   bench: {{targets: [{{provider: plain, model: gpt-4o-mini}}]}}
   bench-claude: {{targets: [{{provider: claude, model: claude-sonnet-4-5}}]}}
   bench-stream: {{targets: [{{provider: stream, model: gpt-4o-mini}}]}}
@@ -198,9 +210,40 @@ class Running:
         self.log.close()
 
 
+CLIENTS = ("openai", "anthropic", "openai-responses", "gemini")
+PROVIDERS = ("openai", "anthropic", "openai-responses", "gemini", "bedrock", "cohere")
+
+
+def path_of(dialect: str, model: str, *, stream: bool) -> str:
+    """Where a client of a dialect asks for a chat."""
+    match dialect:
+        case "anthropic":
+            return "/v1/messages"
+        case "openai-responses":
+            return "/v1/responses"
+        case "gemini":
+            return f"/v1beta/models/{model}:" + ("streamGenerateContent?alt=sse" if stream else "generateContent")
+        case _:
+            return "/v1/chat/completions"
+
+
 def body(model: str, size: int, *, stream: bool = False, dialect: str = "openai") -> bytes:
     """A chat request of about `size` bytes."""
-    value: dict[str, object] = {
+    text = "The quick brown fox jumps over the lazy dog, again and again. "
+    if dialect in ("openai-responses", "gemini"):
+        told = (text * (size // len(text) + 1))[: size - 100]
+        value: dict[str, object] = (
+            {"model": model, "input": told, "max_output_tokens": 256, "temperature": 0.7}
+            if dialect == "openai-responses"
+            else {
+                "contents": [{"role": "user", "parts": [{"text": told}]}],
+                "generationConfig": {"maxOutputTokens": 256, "temperature": 0.7},
+            }
+        )
+        if stream and dialect == "openai-responses":
+            value["stream"] = True
+        return json.dumps(value, separators=(",", ":")).encode()
+    value = {
         "model": model,
         "messages": [{"role": "user", "content": ""}],
         "max_tokens": 256,
@@ -212,7 +255,6 @@ def body(model: str, size: int, *, stream: bool = False, dialect: str = "openai"
             value["stream_options"] = {"include_usage": True}
     if stream:
         value["stream"] = True
-    text = "The quick brown fox jumps over the lazy dog, again and again. "
     room = max(size - len(json.dumps(value)), 1)
     value["messages"][-1]["content"] = (text * (room // len(text) + 1))[:room]
     return json.dumps(value).encode()

@@ -20,9 +20,15 @@ The reason below is the same word everywhere:
 |---|---|
 | OpenAI endpoints | `error.code`; `error.param` names the field at fault, where one is |
 | Anthropic endpoints | `error.code`, and `error.details.error_code`; `error.param` as above |
+| Google endpoints | `reason` of the `google.rpc.ErrorInfo` in `error.details`; the field at fault in its `BadRequest` |
 | metrics | the label `reason` of `ostiary_requests_total` |
 | journal | the field `error` of the closing record |
 | log | the field `reason` of the event `call_ended` |
+
+Where the failure is a provider's and it has a word of its own for it (`context_length_exceeded`, `invalid_api_key`),
+that word stands beside the reason: in `error.provider_code` (`metadata.provider_code` of the `ErrorInfo` on Google
+endpoints, `provider_code` of the `error` event in a responses stream), and in the journal with the attempt. It is for
+people: providers differ in their words and change them.
 
 Each answer carries `x-request-id`; `ostiary audit show --request ID` prints what the journal holds of it. For
 `upstream.refused` the status is the provider's own; Anthropic endpoints answer an overload with 529, as that API does.

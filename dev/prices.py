@@ -3,9 +3,11 @@
     .venv/bin/python dev/prices.py
 
 Writes src/ostiary/gateway/provider/prices.json: nano-USD per million tokens, per provider and model, with the day
-from which each holds and tiers by input size. Left out, so that the shipped figure is never below the list price:
-discounts by time of day, batch and flex variants. Dearer variants (priority tiers) are left out too and priced at
-the standard rate; the operator can override any row in the configuration file.
+from which each holds and tiers by input size; per image, minute, character, search and request where that is how it
+is sold, from LiteLLM's list where genai-prices has no row (see dev/published.py). Discounts by time of day are left out,
+so that the shipped figure is never below the list price. What a batch, or another class of service, costs stands in
+rows of its own (`variant`): calls are priced by the standard rows; the operator can override any row in the
+configuration file.
 """
 
 import datetime as dt
@@ -14,6 +16,7 @@ from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
 
+import published
 from genai_prices import types
 from genai_prices.data import providers
 
@@ -27,7 +30,29 @@ KINDS = {
     "reasoning": "output_reasoning_mtok",
     "input_audio": "input_audio_mtok",
     "output_audio": "output_audio_mtok",
+    "input_image": "input_image_mtok",
+    "output_image": "output_image_mtok",
+    "character": "input_mchars",
+    "request": "requests_kcount",
+    "audio_minute": "audio_hours",
 }
+PER = {"request": 1_000, "audio_minute": 60}
+"""How many of our units one of theirs has: prices are per thousand requests and per hour there."""
+INPUTS = ("input_audio", "input_image")
+OUTPUTS = ("output_image", "output_audio", "reasoning")
+VARIANTS = {
+    ("processing", "batch"): "batch",
+    ("service_tier", "flex"): "flex",
+    ("service_tier", "priority"): "priority",
+    ("speed", "fast"): "fast",
+}
+MEDIA = {
+    "output_cost_per_image": ("image", "image_generation", 1),
+    "input_cost_per_second": ("audio_minute", "audio_transcription", 60),
+    "input_cost_per_character": ("character", "audio_speech", 1_000_000),
+    "input_cost_per_query": ("search_unit", "rerank", 1),
+}
+"""LiteLLM's prices of media: our kind, the mode of its models, how many of its units one of ours has."""
 NANO = 1_000_000_000
 
 
@@ -63,8 +88,17 @@ def rates(price, above: int | None = None) -> dict[str, int]:
                 if above is not None and tier.start <= above:
                     rate = tier.price
             value = rate
-        found[kind] = nano(value)
+        found[kind] = nano(value / PER.get(kind, 1))
     return found
+
+
+def whole(found: dict[str, int]) -> dict[str, int]:
+    """Rates in which every token has one: where text has none of its own, the dearest of its side."""
+    if not found or set(found) <= {"request"}:
+        return {}  # priced by what we do not meter: unknown here rather than free
+    dearest_in = max((found[kind] for kind in INPUTS if kind in found), default=0)
+    dearest_out = max((found[kind] for kind in OUTPUTS if kind in found), default=0)
+    return {"input": dearest_in, "output": dearest_out, **found}
 
 
 def tier_starts(price) -> list[int]:
@@ -88,6 +122,36 @@ def periods(prices) -> list[tuple[str, object]]:
     return found
 
 
+def priced(model):
+    """(day, variant, price) of a model: the standard prices first."""
+    for day, price in periods(model.prices):
+        yield day, "", price
+    for variant in model.price_variants or ():
+        names = [VARIANTS.get(pair, "") for pair in (variant.when or {}).items()]
+        constraint = variant.constraint
+        if len(names) == 1 and names[0] and (constraint is None or isinstance(constraint, types.StartDateConstraint)):
+            yield ("1970-01-01" if constraint is None else constraint.start_date.isoformat()), names[0], variant.prices
+
+
+def add_media(table) -> None:
+    """The models sold by the image, minute, character or search that genai-prices has no row for."""
+    for provider, name, entry in published.litellm():
+        rows = table.setdefault(provider, [])
+        if any(row["id"] == name or ["equals", name] in map(list, row["match"]) for row in rows):
+            continue
+        per_token = [
+            entry.get(f"{side}_cost_per_{kind}") for side in ("input", "output") for kind in ("token", "image_token")
+        ]
+        if any(per_token) or (0 in per_token and entry.get("mode") != "rerank"):
+            continue  # sold by the token, or for nothing
+        for key, (kind, mode, units) in MEDIA.items():
+            value = entry.get(key)
+            if value and entry.get("mode") == mode:
+                base = {"input": 0, "output": 0, kind: nano(Decimal(str(value)) * units)}
+                rows.append({"id": name, "match": [("equals", name)], "valid_from": 0, "rates": base})
+                break
+
+
 def seconds(day: str) -> int:
     return int(dt.datetime.fromisoformat(day).replace(tzinfo=dt.UTC).timestamp())
 
@@ -97,21 +161,23 @@ def main() -> None:
     for provider in providers:
         rows = []
         for model in provider.models:
-            for day, price in periods(model.prices):
-                base = rates(price)
-                if "input" not in base and "output" not in base:
-                    continue  # priced by the hour, page or request only: unknown here rather than free
-                base.setdefault("input", 0)
-                base.setdefault("output", 0)
+            for day, variant, price in priced(model):
+                base = whole(rates(price))
+                match = matches(model.match)
+                if not base or not match:
+                    continue
                 tiers = [[start, {**base, **rates(price, start)}] for start in tier_starts(price)]
-                row = {"id": model.id, "match": matches(model.match), "valid_from": seconds(day), "rates": base}
+                row = {"id": model.id, "match": match, "valid_from": seconds(day), "rates": base}
                 if tiers:
                     row["tiers"] = tiers
-                if row["match"]:
-                    rows.append(row)
+                if variant:
+                    row["variant"] = variant
+                rows.append(row)
         if rows:
             table[provider.id] = rows
-    document = {"version": f"genai-prices-{version('genai-prices')}", "providers": table}
+    add_media(table)
+    name = f"genai-prices-{version('genai-prices')}+litellm-{published.LITELLM}"
+    document = {"version": name, "providers": table}
     lines = [f'{{"version": {json.dumps(document["version"])}, "providers": {{']
     for i, (name, rows) in enumerate(table.items()):
         lines.append(f"{json.dumps(name)}: [")

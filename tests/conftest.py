@@ -80,7 +80,9 @@ def pytest_collection_modifyitems(config, items):
     """Drills and tests against a real model server run only by their own commands, which select them."""
     if config.option.markexpr:
         return
-    kept = [item for item in items if not any(item.get_closest_marker(name) for name in ("drill", "live"))]
+    kept = [
+        item for item in items if not any(item.get_closest_marker(name) for name in ("drill", "live", "llamaindex"))
+    ]
     left = len(items) - len(kept)
     if left:
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
@@ -93,5 +95,6 @@ def pytest_terminal_summary(terminalreporter, config):
         return
     if not config.option.markexpr:
         terminalreporter.write_line(
-            "not part of this run: other seeds and long tests (make drill), a real model server (make test-live)"
+            "not part of this run: other seeds and long tests (make drill), a real model server (make test-live), "
+            "LlamaIndex (make test-llamaindex)"
         )

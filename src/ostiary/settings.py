@@ -1,29 +1,33 @@
 """The configuration file as typed values. Loaded once, read only by `bootstrap` and `cli`.
 
-Every mistake is told with file, line, reason and, for a name nobody knows, the nearest one that exists. Unknown keys
-are refused; keys of features this version does not have yet are refused by name rather than ignored. References
-(`${env:NAME}`, `${file:path}`) are resolved here, in the operator's own file, and nowhere else; a provider's secret
-stays a reference until a data worker needs it.
+Every mistake is told with file, line, reason and the nearest known name; unknown keys are refused. References
+(`${env:NAME}`, `${file:path}`) are resolved by `bootstrap`; a provider's secret stays one until a data worker needs it.
 """
 
 import difflib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
-import yaml
 from msgspec import Meta
 
+from ostiary.control.located import compose, misplaced
+from ostiary.core.capability import Capability
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.limit import (
+    ATTEMPTS_MAX,
+    CACHE_MEMORY_BYTES,
+    CACHE_SECONDS_MAX,
+    CONCURRENT_REQUESTS_MAX,
     CONNECT_SECONDS,
     DRAIN_SECONDS_MAX,
+    FALLBACKS_MAX,
     FIRST_BYTE_SECONDS,
     IDLE_SECONDS,
     MAX_TOKENS_MAX,
+    RATE_PER_MINUTE_MAX,
     SUPPLIED_KEY_CHARS_MIN,
     TOOL_DEPTH_MAX,
     TOTAL_SECONDS,
@@ -31,13 +35,16 @@ from ostiary.core.limit import (
 
 FILE_NAME: Final = "ostiary.yaml"
 FILE_BYTES_MAX: Final = 4 * 1024 * 1024
-NODES_MAX: Final = 200_000
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="letters, digits, . _ -")]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Url = Annotated[str, Meta(pattern=r"^https?://", max_length=2_048)]
+Placed = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,127}|\$\{.+\})?$")]
+"""What fills a placeholder of a URL: one part of a host or path, or a reference to it."""
+OmittedField = Annotated[str, Meta(pattern=r"^[a-z_]{1,64}$")]
 EnvironmentWord = Literal["sandbox", "staging", "production"]
+Amount = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$", description="decimal units of the currency")]
 Price = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$", description="decimal units per million tokens")]
 
 
@@ -76,15 +83,17 @@ class AdminSettings(_Section, frozen=True, kw_only=True):
 
 
 class StorageSettings(_Section, frozen=True, kw_only=True):
-    """Where rows are kept."""
+    """Where rows are kept, and for how long those of single calls."""
 
-    url: Annotated[str, Meta(pattern=r"^sqlite(:///.+)?$")] = "sqlite"
+    url: Annotated[str, Meta(pattern=r"^(sqlite(:///.+)?|postgres(ql)?://.+|\$\{(env|file):[^}]+\})$")] = "sqlite"
+    call_days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
 
 
 class CountersSettings(_Section, frozen=True, kw_only=True):
-    """Where counters are kept."""
+    """Where counters are kept, and what their names there begin with."""
 
-    url: Literal["memory://"] = "memory://"
+    url: Annotated[str, Meta(min_length=1, max_length=2_048)] = "memory://"
+    prefix: Name = "ostiary"
 
 
 class JournalSettings(_Section, frozen=True, kw_only=True):
@@ -95,10 +104,39 @@ class JournalSettings(_Section, frozen=True, kw_only=True):
 
 
 class AuthSettings(_Section, frozen=True, kw_only=True):
-    """How the gateway authenticates to a provider."""
+    """How the gateway authenticates to a provider: the scheme, its secret, and what else the scheme needs."""
 
-    scheme: Literal["bearer", "x-api-key", "none"] = "bearer"
+    scheme: Literal[
+        "bearer",
+        "x-api-key",
+        "header",
+        "none",
+        "aws-sigv4",
+        "aws-profile",
+        "aws-web-identity",
+        "aws-container",
+        "aws-instance",
+        "google-service-account",
+        "google-workload-identity",
+        "google-metadata",
+        "azure-entra",
+        "azure-workload-identity",
+        "azure-managed-identity",
+    ] = "bearer"
     secret: str | None = None
+    header: Annotated[str, Meta(pattern=r"^([A-Za-z0-9-]{1,64})?$")] = ""
+    region: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,32})?$")] = ""
+    service: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,64})?$")] = ""
+    key_id: str = ""
+    session_token: str | None = None
+    profile: str = ""
+    file: str = ""
+    role_arn: Annotated[str, Meta(pattern=r"^(arn:[\x21-\x7e]{1,2000})?$")] = ""
+    token_file: str = ""
+    endpoint: str = ""
+    scopes: list[str] = []
+    tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{0,128}$")] = ""
+    client_id: str = ""
 
 
 class UpstreamTlsSettings(_Section, frozen=True, kw_only=True):
@@ -110,11 +148,25 @@ class UpstreamTlsSettings(_Section, frozen=True, kw_only=True):
     minimum_version: Literal["1.2", "1.3"] = "1.3"
 
 
+class ProfileSettings(_Section, frozen=True, kw_only=True):
+    """How an OpenAI-compatible server differs from OpenAI; what is left out comes from the catalogue."""
+
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    stream_usage: bool | None = None
+    developer_role: bool | None = None
+    tool_choice_required: Literal["required", "any"] | None = None
+    seed_field: Literal["seed", "random_seed"] | None = None
+    omit: list[OmittedField] | None = None
+    reasoning_field: Literal["reasoning_content", "reasoning"] | None = None
+    json_schema: bool | None = None
+
+
 class ProviderSettings(_Section, frozen=True, kw_only=True):
     """One upstream. What is left out comes from the catalogue's row of the same name, or of `catalogue`."""
 
     catalogue: str = ""
-    dialect: Literal["openai", "anthropic"] | None = None
+    dialect: Literal["openai", "anthropic", "openai-responses", "gemini", "bedrock", "cohere"] | None = None
+    also: list[Literal["openai", "anthropic", "openai-responses", "openai-completions"]] = []
     base_url: Url | None = None
     auth: AuthSettings | None = None
     residency: Literal["hosted", "private"] | None = None
@@ -122,17 +174,32 @@ class ProviderSettings(_Section, frozen=True, kw_only=True):
     proxy: Annotated[str, Meta(pattern=r"^http://")] | None = None
     headers: dict[str, str] = {}
     prices: str = ""
-    stream_usage: bool = True
     count_tokens: bool | None = None
-    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
+    operations: list[Literal["chat", "embeddings"]] = []
+    profile: ProfileSettings = ProfileSettings()
+    query: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~{}&=%+-]*$", max_length=1_024)] = ""
+    region: Placed = ""
+    resource: Placed = ""
+    project: Placed = ""
+    account: Placed = ""
+    api_version: Placed = ""
 
 
-class TargetSettings(_Section, frozen=True, kw_only=True):
+class KnownSettings(_Section, frozen=True, kw_only=True):
+    """What the operator knows of a model: goes before what is shipped."""
+
+    capabilities: dict[Capability, bool] = {}
+    context_window: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+
+
+class TargetSettings(KnownSettings, frozen=True, kw_only=True):
     """Where a model is served."""
 
     provider: str
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    when: str = ""
 
 
 class TimeoutSettings(_Section, frozen=True, kw_only=True):
@@ -144,17 +211,87 @@ class TimeoutSettings(_Section, frozen=True, kw_only=True):
     total_seconds: Seconds = TOTAL_SECONDS
 
 
-class ModelSettings(_Section, frozen=True, kw_only=True):
-    """A model as applications ask for it."""
+class RetrySettings(_Section, frozen=True, kw_only=True):
+    """How many attempts there may be for one call, at all its targets together."""
+
+    attempts: Annotated[int, Meta(ge=1, le=ATTEMPTS_MAX)] = 3
+
+
+class LimitSettings(_Section, frozen=True, kw_only=True):
+    """What one scope may take, and how many may come at once."""
+
+    requests_per_minute: Annotated[int, Meta(ge=1, le=RATE_PER_MINUTE_MAX)] | None = None
+    request_burst: Annotated[int, Meta(ge=1, le=RATE_PER_MINUTE_MAX)] | None = None
+    tokens_per_minute: Annotated[int, Meta(ge=1, le=RATE_PER_MINUTE_MAX)] | None = None
+    token_burst: Annotated[int, Meta(ge=1, le=RATE_PER_MINUTE_MAX)] | None = None
+    concurrent_requests: Annotated[int, Meta(ge=1, le=CONCURRENT_REQUESTS_MAX)] | None = None
+
+
+class BudgetSettings(_Section, frozen=True, kw_only=True):
+    """What one scope may spend in a period."""
+
+    amount: Amount | None = None
+    tokens: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    currency: Literal["USD"] = "USD"
+    period: Literal["hour", "day", "week", "month", "year", "total"] = "month"
+    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    alerts: Annotated[list[Annotated[float, Meta(gt=0, le=10)]], Meta(max_length=10)] = []
+    hard: bool = True
+
+
+class EachUserSettings(_Section, frozen=True, kw_only=True):
+    """What each end user of a team may take and spend, as the team's calls name them."""
+
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+
+
+FallbackReason = Literal[
+    "error", "timeout", "rate_limit", "overload", "unsupported", "context_window", "content_filter"
+]
+FallbackReasons = Annotated[tuple[FallbackReason, ...], Meta(min_length=1)]
+
+
+class FallbackSettings(_Section, frozen=True, kw_only=True):
+    """Another model for calls that failed, and after which failures."""
+
+    model: str
+    on: FallbackReasons = ("error", "timeout", "rate_limit", "overload", "unsupported")
+
+
+class AnswerCacheSettings(_Section, frozen=True, kw_only=True):
+    """How answers of a model are kept and given again."""
+
+    ttl_seconds: Annotated[int, Meta(ge=1, le=CACHE_SECONDS_MAX)]
+    stale_if_error_seconds: Annotated[int, Meta(ge=0, le=CACHE_SECONDS_MAX)] = 0
+    scope: Literal["tenant", "team", "key"] = "tenant"
+    single_flight: bool = True
+
+
+class ShadowSettings(_Section, frozen=True, kw_only=True):
+    """Another model that gets to see a share of the calls, and what it says is shown to nobody."""
+
+    model: str
+    share: Annotated[float, Meta(gt=0, le=1)]
+
+
+class ModelSettings(KnownSettings, frozen=True, kw_only=True):
+    """A model as applications ask for it. What is known of it holds for every target that says nothing else."""
 
     targets: Annotated[list[TargetSettings], Meta(min_length=1, max_length=64)]
-    strategy: Literal["weighted"] = "weighted"
-    fallbacks: Annotated[list[str], Meta(max_length=1)] = []
+    strategy: Literal["cheapest", "least-busy", "least-latency", "priority", "split", "sticky", "weighted"] = "weighted"
+    subject: Literal["key", "end_user", "session"] = "key"
+    fallbacks: Annotated[list[str | FallbackSettings], Meta(max_length=FALLBACKS_MAX)] = []
     default_max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS_MAX)] | None = None
     max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS_MAX)] | None = None
     timeouts: TimeoutSettings = TimeoutSettings()
+    retries: RetrySettings = RetrySettings()
+    limits: LimitSettings | None = None
+    cache: AnswerCacheSettings | None = None
     drop_unsupported: bool = False
     environments: list[EnvironmentWord] = []
+    regions: list[Name] = []
+    shadow: ShadowSettings | None = None
 
 
 class DeploymentSettings(_Section, frozen=True, kw_only=True):
@@ -171,6 +308,8 @@ class KeySettings(_Section, frozen=True, kw_only=True):
     name: Name
     secret: str
     models: list[str] | None = None
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
     deployment: DeploymentSettings = DeploymentSettings()
 
 
@@ -182,6 +321,12 @@ class TeamSettings(_Section, frozen=True, kw_only=True):
     models: list[str] = []
     max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS_MAX)] | None = None
     tool_depth: Annotated[int, Meta(ge=0, le=TOOL_DEPTH_MAX)] | None = None
+    passthrough: list[str] = []
+    regions: list[Name] = []
+    residency: Literal["private"] | None = None
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+    each_user: EachUserSettings | None = None
     keys: list[KeySettings] = []
 
 
@@ -189,11 +334,13 @@ class TenantSettings(_Section, frozen=True, kw_only=True):
     """A tenant and its teams."""
 
     name: Name
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
     teams: list[TeamSettings] = []
 
 
 class RateSettings(_Section, frozen=True, kw_only=True):
-    """Decimal currency units per million tokens of each kind."""
+    """Decimal currency units: per million tokens or characters, per image, request, minute of sound, search unit."""
 
     input: Price
     output: Price
@@ -203,10 +350,25 @@ class RateSettings(_Section, frozen=True, kw_only=True):
     reasoning: Price | None = None
     input_audio: Price | None = None
     output_audio: Price | None = None
+    input_image: Price | None = None
+    image: Price | None = None
+    request: Price | None = None
+    audio_minute: Price | None = None
+    character: Price | None = None
+    search_unit: Price | None = None
+    output_image: Price | None = None
+
+
+class TierSettings(RateSettings, frozen=True, kw_only=True):
+    """Prices of a call whose input has more tokens than `above`."""
+
+    above: Annotated[int, Meta(ge=1, le=2**31)]
 
 
 class PriceSettings(RateSettings, frozen=True, kw_only=True):
     """The price of one provider's model from a day on (YYYY-MM-DD)."""
+
+    tiers: list[TierSettings] = []
 
     provider: str
     model: str
@@ -217,7 +379,9 @@ class PricingSettings(_Section, frozen=True, kw_only=True):
     """Prices besides the shipped catalogue, and what holds where none is known."""
 
     unknown: Literal["ceiling", "refuse"] = "ceiling"
-    ceiling: RateSettings = RateSettings(input="30", output="120")
+    ceiling: RateSettings = RateSettings(
+        input="30", output="120", image="0.30", audio_minute="0.10", character="300", search_unit="0.01"
+    )
     prices: list[PriceSettings] = []
 
 
@@ -225,6 +389,12 @@ class LogSettings(_Section, frozen=True, kw_only=True):
     """What is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class CacheSettings(_Section, frozen=True, kw_only=True):
+    """How much of kept answers a worker holds in memory."""
+
+    memory_bytes: Annotated[int, Meta(ge=0, le=64 * 1024**3)] = CACHE_MEMORY_BYTES
 
 
 class Settings(_Section, frozen=True, kw_only=True):
@@ -237,6 +407,7 @@ class Settings(_Section, frozen=True, kw_only=True):
     counters: CountersSettings = CountersSettings()
     journal: JournalSettings = JournalSettings()
     pricing: PricingSettings = PricingSettings()
+    cache: CacheSettings = CacheSettings()
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, ModelSettings] = {}
@@ -258,7 +429,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
     def error(self, path: tuple[str | int, ...], reason: str) -> OperatorError:
         """An error about the value at `path`, told with file and line."""
-        return _error(self.file, self.lines, path, reason)
+        return misplaced(self.file, self.lines, path, reason)
 
 
 DEFAULT_TENANT: Final = "default"
@@ -266,12 +437,6 @@ DEFAULT_TEAM: Final = "default"
 _DEFAULT_TENANT: Final = TenantSettings(name=DEFAULT_TENANT, teams=[TeamSettings(name=DEFAULT_TEAM, models=["*"])])
 """Who there is without a file: one team that may use whatever was found."""
 
-_LATER: Final = {
-    "limits": "rate limits",
-    "budget": "budgets",
-    "retries": "retries of the same target",
-}
-_REFERENCE: Final = re.compile(r"\$\{(env|file):([^}]+)\}")
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*)`(?: - at `(.*)`)?$")
 _AT: Final = re.compile(r"^(.*) - at `(key in )?\$(.*)`$", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
@@ -291,7 +456,7 @@ def load(file: Path | None) -> Loaded:
         raise OperatorError(Code.CONFIG_INVALID, f"{file}: cannot be read: {error.strerror or error}") from error
     if len(data) > FILE_BYTES_MAX:
         raise OperatorError(Code.CONFIG_INVALID, f"{file}: larger than {FILE_BYTES_MAX} bytes")
-    tree, lines = _compose(file, data)
+    tree, lines = compose(file, data)
     settings = _convert(file, lines, tree)
     return Loaded(settings, file, lines, file.resolve().parent)
 
@@ -301,30 +466,6 @@ def find_file(given: Path | None) -> Path | None:
     if given is not None:
         return given
     return Path(FILE_NAME) if Path(FILE_NAME).is_file() else None
-
-
-def resolve(text: str, base: Path) -> str:
-    """`text` with its references replaced. Raises ValueError naming the variable or file that is not there."""
-
-    def value(match: re.Match[str]) -> str:
-        kind, name = match.groups()
-        if kind == "env":
-            found = os.environ.get(name)
-            if not found:
-                raise ValueError(f"the environment variable {name} is not set")
-            return found
-        try:
-            return (base / name).read_text(encoding="utf-8").rstrip("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"the file {name} cannot be read: {error}") from error
-
-    return _REFERENCE.sub(value, text)
-
-
-def reference(text: str) -> tuple[str, str] | None:
-    """(kind, name) where `text` is exactly one reference, else None."""
-    match = _REFERENCE.fullmatch(text)
-    return None if match is None else (match.group(1), match.group(2))
 
 
 def schema() -> dict[str, Any]:
@@ -344,72 +485,10 @@ def check_supplied_key(secret: str) -> str | None:
 # --- from YAML to values, with lines ----------------------------------------------------------------------
 
 
-class _Composer:
-    """Turns YAML nodes into plain values and remembers lines; refuses duplicate keys, aliases and odd tags."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.lines: dict[tuple[str | int, ...], int] = {}
-        self.nodes = 0
-        self.seen: set[int] = set()
-
-    def value(self, node: yaml.Node, path: tuple[str | int, ...]) -> object:
-        self.nodes += 1
-        line = node.start_mark.line + 1
-        self.lines.setdefault(path, line)
-        if self.nodes > NODES_MAX:
-            raise _error(self.file, self.lines, path, f"more than {NODES_MAX} values")
-        if id(node) in self.seen:
-            raise _error(self.file, self.lines, path, "YAML aliases are not used here; write the value out")
-        self.seen.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            found: dict[str, object] = {}
-            for key_node, value_node in node.value:
-                if not isinstance(key_node, yaml.ScalarNode):
-                    raise _error(self.file, {path: key_node.start_mark.line + 1}, path, "a key must be a plain name")
-                key = key_node.value
-                here = (*path, key)
-                if key in found:
-                    raise _error(self.file, {here: key_node.start_mark.line + 1}, here, f"`{key}` is there twice")
-                self.lines[here] = key_node.start_mark.line + 1
-                found[key] = self.value(value_node, here)
-            return found
-        if isinstance(node, yaml.SequenceNode):
-            return [self.value(item, (*path, i)) for i, item in enumerate(node.value)]
-        assert isinstance(node, yaml.ScalarNode)
-        return self._scalar(node, path)
-
-    def _scalar(self, node: yaml.ScalarNode, path: tuple[str | int, ...]) -> object:
-        tag = node.tag.removeprefix("tag:yaml.org,2002:")
-        if tag in ("str", "null", "bool", "int", "float"):
-            value: object = yaml.SafeLoader("").construct_object(node)
-            return value
-        if tag == "timestamp":  # a date such as valid_from: its own text
-            return node.value
-        raise _error(self.file, self.lines, path, f"the YAML tag {node.tag} is not used here")
-
-
-def _compose(file: Path, data: bytes) -> tuple[object, dict[tuple[str | int, ...], int]]:
-    try:
-        node = yaml.compose(data.decode("utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise OperatorError(Code.CONFIG_INVALID, f"{file}: not UTF-8 at byte {error.start}") from error
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = "" if mark is None else f"{mark.line + 1}:"
-        raise OperatorError(Code.CONFIG_INVALID, f"{file}:{where} not valid YAML: {error.problem or error}") from error
-    except yaml.YAMLError as error:
-        raise OperatorError(Code.CONFIG_INVALID, f"{file}: not valid YAML: {error}") from error
-    except RecursionError as error:
-        raise OperatorError(Code.CONFIG_INVALID, f"{file}: nested too deep") from error
-    composer = _Composer(file)
-    return ({} if node is None else composer.value(node, ())), composer.lines
-
-
 def _convert(file: Path, lines: Mapping[tuple[str | int, ...], int], tree: object) -> Settings:
     """Convert section by section, so that an error's path names the key of a mapping too."""
     if not isinstance(tree, dict):
-        raise _error(file, lines, (), "the file must be a mapping of sections")
+        raise misplaced(file, lines, (), "the file must be a mapping of sections")
     named: dict[str, dict[str, Any]] = {"providers": {}, "models": {}}
     kinds: dict[str, type[Any]] = {"providers": ProviderSettings, "models": ModelSettings}
     for section, kind in kinds.items():
@@ -417,13 +496,13 @@ def _convert(file: Path, lines: Mapping[tuple[str | int, ...], int], tree: objec
         if entries is None:
             continue
         if not isinstance(entries, dict):
-            raise _error(file, lines, (section,), f"`{section}` must map names to entries")
+            raise misplaced(file, lines, (section,), f"`{section}` must map names to entries")
         for name, entry in entries.items():
             named[section][name] = _section(file, lines, entry, kind, (section, name))
     rest = {key: value for key, value in tree.items() if key not in kinds and value is not None}
     for key in rest:
         if key not in Settings.__struct_fields__:
-            raise _error(file, lines, (key,), _unknown_name(key, Settings.__struct_fields__))
+            raise misplaced(file, lines, (key,), _unknown_name(key, Settings.__struct_fields__))
     settings = _section(file, lines, rest, Settings, ())
     return msgspec.structs.replace(settings, **named)
 
@@ -441,8 +520,8 @@ def _section(
         unknown = _UNKNOWN.match(reason)
         if unknown is not None:
             name = unknown.group(1)
-            raise _error(file, lines, (*where, name), _unknown_name(name, _fields(kind, at))) from error
-        raise _error(file, lines, where, _plain(reason) + _nearest_word(reason, kind, at)) from error
+            raise misplaced(file, lines, (*where, name), _unknown_name(name, _fields(kind, at))) from error
+        raise misplaced(file, lines, where, _plain(reason) + _nearest_word(reason, kind, at)) from error
 
 
 def _steps(at: str) -> Iterator[str | int]:
@@ -496,8 +575,6 @@ def _inner(kind: msgspec.inspect.Type, name: str) -> msgspec.inspect.Type:
 
 
 def _unknown_name(name: str, known: tuple[str, ...]) -> str:
-    if name in _LATER:
-        return f"`{name}`: {_LATER[name]} are not enforced by this version, so the entry is refused rather than ignored"
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean `{near[0]}`?" if near else f"; known here: {', '.join(sorted(known))}"
     return f"unknown key `{name}`{hint}"
@@ -505,16 +582,3 @@ def _unknown_name(name: str, known: tuple[str, ...]) -> str:
 
 def _plain(reason: str) -> str:
     return reason[0].lower() + reason[1:] if reason else reason
-
-
-def _error(
-    file: Path | None, lines: Mapping[tuple[str | int, ...], int], path: tuple[str | int, ...], reason: str
-) -> OperatorError:
-    line = None
-    for length in range(len(path), -1, -1):
-        line = lines.get(path[:length])
-        if line is not None:
-            break
-    dotted = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
-    where = f"{file}:{line}: " if file is not None and line is not None else (f"{file}: " if file is not None else "")
-    return OperatorError(Code.CONFIG_INVALID, f"{where}{dotted + ': ' if dotted else ''}{reason}")

@@ -15,7 +15,7 @@ from ostiary.simulator.server import SimulatedProvider
 
 KEY = "a-key-of-the-team-that-tests-clients"
 NARROW_KEY = "a-key-that-may-use-one-model-only"
-MODELS = {"chat", "gpt", "claude", "flaky"}
+MODELS = {"chat", "gpt", "claude", "ranker"}
 UPSTREAM_KEY = "sk-upstream-canary-0123456789abcdef"
 WAIT_SECONDS = 60.0
 
@@ -27,13 +27,15 @@ log:    {{level: warning}}
 providers:
   oai: {{dialect: openai, base_url: "{upstream}/v1", auth: {{secret: "${{file:provider.key}}"}}}}
   ant: {{dialect: anthropic, base_url: "{upstream}", auth: {{scheme: x-api-key, secret: "${{file:provider.key}}"}}}}
+  coh: {{dialect: cohere, base_url: "{upstream}", auth: {{secret: "${{file:provider.key}}"}}}}
 models:
   chat:    {{targets: [{{provider: oai, model: sim-gpt}}]}}
   gpt:     {{targets: [{{provider: oai, model: sim-gpt}}]}}
   claude:  {{targets: [{{provider: ant, model: sim-claude}}]}}
-  flaky:   {{targets: [{{provider: oai, model: sim-error-503}}], fallbacks: [claude]}}
-  "oai/*": {{targets: [{{provider: oai, model: "*"}}]}}
-  "ant/*": {{targets: [{{provider: ant, model: "*"}}]}}
+  "flaky/*": {{targets: [{{provider: oai, model: "*"}}], fallbacks: [claude]}}
+  ranker:  {{targets: [{{provider: coh, model: sim-rank}}]}}
+  "oai/*": {{targets: [{{provider: oai, model: "*"}}], retries: {{attempts: 1}}}}
+  "ant/*": {{targets: [{{provider: ant, model: "*"}}], retries: {{attempts: 1}}}}
 tenants:
   - name: acme
     teams:
@@ -51,8 +53,16 @@ class _Named(msgspec.Struct):
 
 def _asked(request):
     """What a model named like `fault=cut; after=3` asks of the simulator; other names mean what they always do."""
-    name = msgspec.json.decode(request.body, type=_Named).model if request.body else ""
+    name = _named(request)
     return of_header(name) if "=" in name else None
+
+
+def _named(request):
+    """The model a JSON body names; empty for a form."""
+    try:
+        return msgspec.json.decode(request.body, type=_Named).model if request.body else ""
+    except msgspec.DecodeError:
+        return ""
 
 
 class Upstream:
@@ -98,7 +108,7 @@ class Upstream:
 
     @staticmethod
     def _model(entry):
-        return msgspec.json.decode(entry.request.body, type=_Named).model if entry.request.body else ""
+        return _named(entry.request)
 
 
 class Process:

@@ -77,37 +77,37 @@ async def test_a_request_that_cannot_be_served(anthropic_sdk, model, change, cod
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("provider", ["oai", "ant"])
-async def test_a_rate_limit_of_the_provider(anthropic_sdk, provider, stream):
-    doing = ask(f"{provider}/sim-rate-limited", stream=stream)
+async def test_a_rate_limit_of_the_provider(anthropic_sdk, alone, provider, stream):
+    doing = ask(alone(provider, "status=429; retry_after=2"), stream=stream)
     error = await refused(anthropic_sdk, anthropic.RateLimitError, doing)
     assert (error.type, error.error_code) == ("rate_limit_error", "upstream.rate_limited")
     assert error.response.headers["retry-after"] == "2"
 
 
 @pytest.mark.parametrize(
-    ("model", "kind", "code"),
+    ("provider", "behaviour", "kind", "code"),
     [
-        ("ant/sim-error-529", anthropic.OverloadedError, "upstream.overloaded"),
-        ("oai/sim-error-503", anthropic.OverloadedError, "upstream.overloaded"),
-        ("oai/sim-error-500", anthropic.InternalServerError, "upstream.error"),
-        ("oai/sim-error-504", anthropic.GatewayTimeoutError, "upstream.timeout"),
-        ("ant/sim-error-401", anthropic.InternalServerError, "upstream.credential"),
-        ("ant/sim-drop", anthropic.InternalServerError, "upstream.cut"),
-        ("ant/sim-malformed", anthropic.InternalServerError, "upstream.protocol"),
-        ("ant/sim-error-event", anthropic.OverloadedError, "upstream.overloaded"),
+        ("ant", "status=529", anthropic.OverloadedError, "upstream.overloaded"),
+        ("oai", "status=503", anthropic.OverloadedError, "upstream.overloaded"),
+        ("oai", "status=500", anthropic.InternalServerError, "upstream.error"),
+        ("oai", "status=504", anthropic.GatewayTimeoutError, "upstream.timeout"),
+        ("ant", "status=401", anthropic.InternalServerError, "upstream.credential"),
+        ("ant", "fault=drop", anthropic.InternalServerError, "upstream.cut"),
+        ("ant", "fault=malformed", anthropic.InternalServerError, "upstream.protocol"),
+        ("ant", "fault=error_event", anthropic.OverloadedError, "upstream.overloaded"),
     ],
 )  # fmt: skip
-async def test_a_failure_of_the_provider(anthropic_sdk, model, kind, code):
-    assert (await refused(anthropic_sdk, kind, ask(model))).error_code == code
+async def test_a_failure_of_the_provider(anthropic_sdk, alone, *, provider, behaviour, kind, code):
+    assert (await refused(anthropic_sdk, kind, ask(alone(provider, behaviour)))).error_code == code
 
 
 @pytest.mark.parametrize("provider", ["oai", "ant"])
 @pytest.mark.parametrize("fault", ["cut", "reset", "no_end", "error_event", "malformed"])
-async def test_a_stream_that_ends_early_is_an_error(anthropic_sdk, provider, fault):
+async def test_a_stream_that_ends_early_is_an_error(anthropic_sdk, alone, provider, fault):
     seen = []
 
     async def read():
-        stream = await anthropic_sdk.call(ask(f"{provider}/fault={fault}; after=7", stream=True))
+        stream = await anthropic_sdk.call(ask(alone(provider, f"fault={fault}; after=7"), stream=True))
         if anthropic_sdk.blocking:
             seen.extend(stream)
         else:
@@ -122,10 +122,12 @@ async def test_a_stream_that_ends_early_is_an_error(anthropic_sdk, provider, fau
 
 
 @pytest.mark.parametrize("provider", ["oai", "ant"])
-async def test_the_stream_helper_tells_that_a_stream_ended_early(anthropic_sdk, provider):
+async def test_the_stream_helper_tells_that_a_stream_ended_early(anthropic_sdk, alone, provider):
     with pytest.raises(anthropic.APIStatusError):
         await anthropic_sdk.helper(
-            lambda client: client.messages.stream(model=f"{provider}/fault=cut; after=7", messages=USER, max_tokens=99),
+            lambda client: client.messages.stream(
+                model=alone(provider, "fault=cut; after=7"), messages=USER, max_tokens=99
+            ),
             "get_final_message",
         )
 

@@ -60,7 +60,7 @@ def test_the_environment_is_enough(url, code, variables):
 
 
 def test_all_its_code_is_run():
-    assert sorted(word for word, _ in BLOCKS) == ["js", "python", "python", "sh"]
+    assert sorted(word for word, _ in BLOCKS) == ["js", "python", "python", "python", "python", "sh"]
 
 
 @pytest.mark.parametrize(

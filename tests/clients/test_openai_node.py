@@ -168,6 +168,30 @@ def test_embeddings_arrive_as_numbers_however_they_travel(node, model):
         assert (result["kind"], result["code"]) == ("BadRequestError", "model.unsuitable")
 
 
+def test_responses_arrive_plain_and_streamed(node):
+    plain, streamed = node("responses"), node("responsesStreamed")
+    assert plain["status"] == "completed"
+    assert plain["text"].startswith(OPENING)
+    assert plain["usage"]["total_tokens"] > 0
+    assert streamed["told"].startswith(OPENING)
+    assert (streamed["kinds"][0], streamed["kinds"][-1]) == ("response.created", "response.completed")
+
+
+def test_tools_are_called_and_answered_in_responses(node):
+    result = node("responsesTools")
+    assert {call["name"] for call in result["calls"]} == {"weather", "time"}
+    assert result["last"]
+
+
+def test_a_response_that_would_need_state_is_refused_by_its_name(node):
+    result = node("responsesState")
+    assert (result["kind"], result["code"], result["param"]) == (
+        "BadRequestError",
+        "request.unsupported",
+        "previous_response_id",
+    )
+
+
 def test_models_are_listed_and_found_by_name(node, model):
     result = node("models")
     assert set(result["listed"]) == MODELS

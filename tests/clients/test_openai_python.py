@@ -338,10 +338,10 @@ async def test_a_model_behind_a_wildcard_is_found_by_its_whole_name(openai_sdk, 
     assert (await openai_sdk.call(lambda client: client.models.retrieve(name))).id == name
 
 
-async def test_a_fallback_is_told(openai_sdk, model):
+async def test_a_fallback_is_told(openai_sdk, alone, model):
     raw = await openai_sdk.call(
         lambda client: client.chat.completions.with_raw_response.create(
-            model="flaky", messages=USER, stream=model == "claude"
+            model=alone("flaky", "status=503"), messages=USER, stream=model == "claude"
         )
     )
     assert raw.headers["x-ostiary-fallback"] == "upstream.overloaded"

@@ -48,7 +48,7 @@ async def test_a_model_the_key_may_not_use(openai_sdk):
 async def test_a_path_that_is_not_there(openai_sdk):
     for doing in (
         lambda client: client.files.retrieve("file"),
-        lambda client: client.responses.create(model="gpt", input="Hello!"),
+        lambda client: client.batches.list(),
     ):
         error = await refused(openai_sdk, openai.NotFoundError, doing)
         assert error.code == "route.not_found"
@@ -76,49 +76,54 @@ async def test_a_request_that_cannot_be_served(openai_sdk, model, change, code, 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("provider", ["oai", "ant"])
-async def test_a_rate_limit_of_the_provider(openai_sdk, provider, stream):
-    error = await refused(openai_sdk, openai.RateLimitError, ask(f"{provider}/sim-rate-limited", stream=stream))
+async def test_a_rate_limit_of_the_provider(openai_sdk, alone, provider, stream):
+    error = await refused(
+        openai_sdk, openai.RateLimitError, ask(alone(provider, "status=429; retry_after=2"), stream=stream)
+    )
     assert (error.code, error.type) == ("upstream.rate_limited", "rate_limit_error")
     assert error.response.headers["retry-after"] == "2"
 
 
 @pytest.mark.parametrize(
-    ("model", "status", "code"),
+    ("provider", "behaviour", "status", "code"),
     [
-        ("oai/sim-error-500", 502, "upstream.error"),
-        ("oai/sim-error-503", 503, "upstream.overloaded"),
-        ("ant/sim-error-529", 503, "upstream.overloaded"),
-        ("oai/sim-error-401", 502, "upstream.credential"),
-        ("ant/sim-error-403", 502, "upstream.credential"),
-        ("oai/sim-drop", 502, "upstream.cut"),
-        ("oai/sim-cut", 502, "upstream.cut"),
-        ("oai/sim-malformed", 502, "upstream.protocol"),
-        ("ant/sim-content-type", 502, "upstream.protocol"),
-        ("oai/sim-error-event", 502, "upstream.error"),
-        ("ant/sim-error-event", 503, "upstream.overloaded"),
+        ("oai", "status=500", 502, "upstream.error"),
+        ("oai", "status=503", 503, "upstream.overloaded"),
+        ("ant", "status=529", 503, "upstream.overloaded"),
+        ("oai", "status=401", 502, "upstream.credential"),
+        ("ant", "status=403", 502, "upstream.credential"),
+        ("oai", "fault=drop", 502, "upstream.cut"),
+        ("oai", "fault=cut", 502, "upstream.cut"),
+        ("oai", "fault=malformed", 502, "upstream.protocol"),
+        ("ant", "fault=content_type", 502, "upstream.protocol"),
+        ("oai", "fault=error_event", 502, "upstream.error"),
+        ("ant", "fault=error_event", 503, "upstream.overloaded"),
     ],
 )  # fmt: skip
-async def test_a_failure_of_the_provider(openai_sdk, model, status, code):
-    error = await refused(openai_sdk, openai.InternalServerError, ask(model))
+async def test_a_failure_of_the_provider(openai_sdk, alone, *, provider, behaviour, status, code):
+    error = await refused(openai_sdk, openai.InternalServerError, ask(alone(provider, behaviour)))
     assert (error.status_code, error.code) == (status, code)
 
 
-@pytest.mark.parametrize("model", ["gpt", "claude"])
-async def test_the_sdk_tries_again_what_is_worth_it_and_nothing_else(openai_sdk, upstream, model):
-    name, provider = f"sim-error-{400 if model == 'gpt' else 503}", "oai" if model == "gpt" else "ant"
+@pytest.mark.parametrize(("provider", "status", "requests"), [("oai", 400, 1), ("ant", 503, 2)])
+async def test_the_sdk_tries_again_what_is_worth_it_and_nothing_else(
+    openai_sdk, alone, upstream, *, provider, status, requests
+):
     before = len(upstream.provider.requests)
     with pytest.raises(openai.APIStatusError):
-        await openai_sdk.call(lambda client: ask(f"{provider}/{name}")(client.with_options(max_retries=1)))
-    assert len(upstream.provider.requests) - before == (1 if model == "gpt" else 2)
+        await openai_sdk.call(
+            lambda client: ask(alone(provider, f"status={status}"))(client.with_options(max_retries=1))
+        )
+    assert len(upstream.provider.requests) - before == requests
 
 
 @pytest.mark.parametrize("provider", ["oai", "ant"])
 @pytest.mark.parametrize("fault", ["cut", "reset", "no_end", "error_event", "malformed"])
-async def test_a_stream_that_ends_early_is_an_error(openai_sdk, provider, fault):
+async def test_a_stream_that_ends_early_is_an_error(openai_sdk, alone, provider, fault):
     seen = []
 
     async def read():
-        stream = await openai_sdk.call(ask(f"{provider}/fault={fault}; after=6", stream=True))
+        stream = await openai_sdk.call(ask(alone(provider, f"fault={fault}; after=6"), stream=True))
         if openai_sdk.blocking:
             seen.extend(stream)
         else:

@@ -1,41 +1,96 @@
-"""The backends that the contract suites judge. A backend gives its stores on an empty place and can be opened again."""
+"""The backends that the contract suites judge. A backend gives its stores on an empty place and can be opened again;
+`other` opens the same place as another process would."""
 
 import itertools
-from pathlib import Path
 
+from ostiary.bootstrap.system import SystemClock
+from ostiary.store.postgresql import database as postgresql_database
+from ostiary.store.postgresql import schema
+from ostiary.store.postgresql.installation import PostgresqlInstallation
+from ostiary.store.postgresql.keys import PostgresqlKeys
+from ostiary.store.postgresql.outbox import PostgresqlOutbox
+from ostiary.store.postgresql.teams import PostgresqlTeams
+from ostiary.store.postgresql.tenants import PostgresqlTenants
+from ostiary.store.postgresql.usage import PostgresqlUsage
 from ostiary.store.sqlite.database import Database
+from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
 from ostiary.store.sqlite.outbox import SqliteOutbox
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
 from ostiary.store.sqlite.usage import SqliteUsage
+from tests import postgresql
 
-BACKENDS = ["sqlite"]
+BACKENDS = ["sqlite", "postgresql"]
 
 
 class Sqlite:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder):
+        self.folder = folder
         self.path = folder / "test.db"
         self._open()
 
-    def _open(self) -> None:
+    def _open(self):
         self.database = Database.open(self.path)
+        self.installation = SqliteInstallation(self.database)
         self.tenants = SqliteTenants(self.database)
         self.teams = SqliteTeams(self.database)
         self.keys = SqliteKeys(self.database)
         self.usage = SqliteUsage(self.database)
         self.outbox = SqliteOutbox(self.database)
 
-    def reopen(self) -> None:
+    def other(self):
+        return Sqlite(self.folder)
+
+    def reopen(self):
         self.database.close()
         self._open()
 
-    def close(self) -> None:
+    def close(self):
         self.database.close()
 
+    end = close
 
-def backend(name: str, folder: Path) -> Sqlite:
-    return {"sqlite": Sqlite}[name](folder)
+
+class Postgresql:
+    def __init__(self, folder, name=None):
+        del folder
+        postgresql.need()
+        self.schema = postgresql.new_schema() if name is None else name
+        self.url = postgresql.url(self.schema)
+        if name is None:
+            made = postgresql_database.Database(self.url, SystemClock())
+            schema.migrate(made, SystemClock())
+            made.close()
+        self._open()
+
+    def _open(self):
+        self.database = postgresql_database.Database(self.url, SystemClock())
+        schema.check(self.database)
+        self.installation = PostgresqlInstallation(self.database)
+        self.tenants = PostgresqlTenants(self.database)
+        self.teams = PostgresqlTeams(self.database)
+        self.keys = PostgresqlKeys(self.database)
+        self.usage = PostgresqlUsage(self.database)
+        self.outbox = PostgresqlOutbox(self.database)
+
+    def other(self):
+        return Postgresql(None, self.schema)
+
+    def reopen(self):
+        self.database.close()
+        self._open()
+
+    def close(self):
+        self.database.close()
+
+    def end(self):
+        self.close()
+        postgresql.drop_schema(self.schema)
+
+
+def backend(name, folder):
+    return {"sqlite": Sqlite, "postgresql": Postgresql}[name](folder)
 
 
 class CountingIds:

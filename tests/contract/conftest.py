@@ -7,4 +7,4 @@ from tests.contract.backends import BACKENDS, backend
 def stores(request, tmp_path):
     stores = backend(request.param, tmp_path)
     yield stores
-    stores.close()
+    stores.end()

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from ostiary.core.event import Gap, Outcome, Recovered, Unauthenticated
+from ostiary.core.usage import Usage
 from ostiary.govern.usage.model import Batch, CallRow, Dimension, OpenCall, Place, UsageQuery
 
 
@@ -140,3 +141,55 @@ def test_everything_else_a_journal_holds(stores):
     add(stores, [call(8)], closed=[4])
     with stores.database.read() as tx:
         assert tx.rows("SELECT sequence FROM open_calls") == []
+
+
+def test_what_calls_consumed_is_told_by_what_they_have_in_common(stores):
+    add(
+        stores,
+        [
+            call(0),
+            call(1),
+            call(2, images=2, audio_milliseconds=7, output_image_tokens=3, whole=True),
+            call(3, team="ads", day="2026-01-03"),
+            call(4, currency="", cost_nano=0),
+        ],
+    )
+    rows = stores.usage.consumed(UsageQuery((Dimension.TEAM,)))
+    assert [(row.group, row.calls, row.cost_nano, row.whole) for row in rows] == [
+        (("ads",), 1, 1_000, False),
+        (("search",), 2, 2_000, False),
+        (("search",), 1, 1_000, True),
+    ]
+    assert rows[1].usage == Usage(10, 5)
+    assert rows[2].usage == Usage(10, 5, images=2, audio_milliseconds=7, output_image_tokens=3)
+    (row,) = stores.usage.consumed(UsageQuery((), since="2026-01-03"))
+    assert (row.group, row.calls) == ((), 1)
+    assert stores.usage.consumed(UsageQuery((), tenant="globex")) == []
+
+
+def test_a_place_that_was_never_reached_is_not_moved_from(stores):
+    assert not stores.usage.apply("usage", "r1.0", Place(0, 5, 5), Place(0, 6, 6), batch([call(0)]))
+    assert stores.usage.place("usage", "r1.0") == Place()
+    assert report(stores, Dimension.TEAM) == {}
+
+
+def test_calls_of_days_that_are_not_kept_are_given_up_and_their_sums_stay(stores):
+    days = ["2025-12-31", "2026-01-01", "2026-01-02", "2026-01-03"]
+    add(stores, [call(n, day=day) for n, day in enumerate(days)])
+    stores.usage.keep("2026-01-03", "")
+    assert len(stores.usage.consumed(UsageQuery((Dimension.DAY,)))) == 4
+    stores.usage.keep("2026-01-03", "2026-01-02")
+    assert [row.day for row in stores.usage.consumed(UsageQuery((Dimension.DAY,)))] == days[2:]
+    lines = report(stores, Dimension.DAY)
+    assert [group[0] for group in lines] == days
+    assert [line.p50_ms is None for line in lines.values()] == [True, True, False, False]
+    # What comes late of a day that was given up is counted all the same.
+    add(stores, [call(9, day=days[0])])
+    assert report(stores, Dimension.DAY)[(days[0],)].requests == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 19, 20, 21, 40, 60, 100, 140, 220])
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(stores, count):
+    add(stores, [call(n, total_ms=float(n + 1)) for n in range(count)])
+    (line,) = report(stores, Dimension.TEAM).values()
+    assert (line.p50_ms, line.p95_ms) == (-(-count * 50 // 100), -(-count * 95 // 100))

@@ -98,13 +98,13 @@ TO_OPENAI_CARRIED = [
     ({"tool_choice": {"type": "none"}}, {}),
     (said({"type": "tool_use", "id": "c", "name": "f", "input": {"a":  1}, "caller": {"type": "direct"}}), {}),
     (said({"type": "thinking", "thinking": "hm", "signature": ""}, {"type": "text", "text": "y"}), {"messages": [USER, {"role": "assistant", "content": "y", "reasoning_content": "hm"}, USER]}),
+    (said({"type": "thinking", "thinking": "hm", "signature": ""}), {"messages": [USER, {"role": "assistant", "content": "", "reasoning_content": "hm"}, USER]}),
     (user({"type": "tool_result", "tool_use_id": "c"}, {"type": "text", "text": "y"}), {"messages": [{"role": "tool", "tool_call_id": "c", "content": ""}, {"role": "user", "content": "y"}]}),
     ({"messages": [{"role": "system", "content": "s"}, USER]}, {"messages": [{"role": "system", "content": "s"}, USER]}),
 ]  # fmt: skip
 PDF = {"type": "base64", "media_type": "application/pdf", "data": "AA"}
 TO_OPENAI_REFUSED = [
     ({"top_k": 1}, "top_k"),
-    ({"thinking": {"type": "adaptive", "display": "summarized"}}, "thinking.display"),
     ({"thinking": {"type": "between_tools"}}, "thinking"),
     ({"service_tier": "priority_only"}, "service_tier"),
     ({"cache_control": {"type": "ephemeral"}}, "cache_control"),
@@ -189,6 +189,13 @@ def test_a_wrong_field_is_named(client, change, param):
     with pytest.raises(CallerError) as caught:
         translate(client, O if client is A else A, change, drop=True)
     assert (caught.value.code, caught.value.param) == (Code.REQUEST_INVALID, param)
+
+
+def test_a_cache_mark_on_a_part_that_has_no_place_for_one_is_not_lost():
+    audio = {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}
+    with pytest.raises(CallerError) as caught:
+        translate(O, O, user({**audio, "prompt_cache_breakpoint": {"mode": "explicit"}}), drop=False)
+    assert caught.value.param == "messages[0].content[0].prompt_cache_breakpoint"
 
 
 @pytest.mark.parametrize("thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "m"}])

@@ -13,8 +13,9 @@ from ostiary.core.error import REASONS, CallerError, Code, UpstreamError
 from ostiary.core.limit import RETRY_AFTER_SECONDS_MAX, UPSTREAM_ERROR_MESSAGE_CHARS_MAX
 from ostiary.gateway.dialect.anthropic import Anthropic
 from ostiary.gateway.dialect.openai import OpenAI
+from ostiary.gateway.dialect.responses import Responses
 
-DIALECTS = {"openai": OpenAI(), "anthropic": Anthropic()}
+DIALECTS = {"openai": OpenAI(), "anthropic": Anthropic(), "openai-responses": Responses()}
 both = pytest.mark.parametrize("name", DIALECTS)
 
 
@@ -151,7 +152,7 @@ def test_every_reason_has_a_form_the_official_sdk_reads(name, code):
     response = httpx.Response(
         answer.status, headers=headers, content=answer.body, request=httpx.Request("POST", "http://x")
     )
-    if name == "openai":
+    if name != "anthropic":
         seen = openai.OpenAI(api_key="k")._make_status_error_from_response(response)
         assert (seen.code, seen.param, seen.request_id) == (str(code), "messages[0]", "req-1")
         assert json.loads(answer.body)["error"].keys() == {"message", "type", "param", "code"}

@@ -2,10 +2,13 @@
 
 `client request` and `provider answer` are written by hand; `provider request` and `client answer` are what the
 dialects make of them, byte for byte. `OSTIARY_UPDATE_GOLDEN=1` writes those two anew: read the difference. Words
-after a section's name are options: `drop` allows fields to be left out, `status 429` is an answer's HTTP status.
-A section `provider request` that says `refused` ends the case.
+after a section's name are options: `drop` allows fields to be left out, `model=x` names the provider's model,
+`status 429` is an answer's HTTP status, and `stream` or `array` say what a path says that asks for events or for a
+streamed array. A section `provider request` that says `refused` ends the case. Where a stream is no text, a line of
+`provider answer` is one event, its name and its JSON, and the test makes the bytes.
 """
 
+import json
 import os
 import re
 from pathlib import Path
@@ -13,16 +16,17 @@ from pathlib import Path
 import anthropic.types
 import openai.types
 import openai.types.chat
+import openai.types.responses
 import pytest
+from pydantic import TypeAdapter
 
 from ostiary.core.error import OstiaryError
-from ostiary.gateway.dialect.anthropic import Anthropic
-from ostiary.gateway.dialect.openai import OpenAI
+from ostiary.gateway.dialect import Addressed
 from ostiary.gateway.wire.json import parse
 from ostiary.gateway.wire.sse import SseParser
+from tests.dialect.known import CLIENTS, PROVIDERS, WRITERS
 
 HERE = Path(__file__).parent
-DIALECTS = {"openai": OpenAI(), "anthropic": Anthropic()}
 CASES = sorted(HERE.glob("*/*.*.txt"))
 SECTION = re.compile(rb"^--- (client request|provider request|provider answer|client answer)(.*)\n", re.MULTILINE)
 CREATED = 1700000000
@@ -38,20 +42,28 @@ def refusal(error):
     return f"refused {error.code} {error.param}\n{error.message}\n".encode()
 
 
+def addressed_by(options):
+    """What the request's path says, to dialects that put it there."""
+    return Addressed("chat", "stream" in options or "array" in options, "stream" in options)
+
+
 def provider_request(client, provider, options, body):
     document = parse(body)
-    peek = client.peek_chat(document)
+    addressed = addressed_by(options)
+    model = next((word[6:] for word in options if word.startswith("model=")), "provider-model")
+    peek = client.peek_chat(document, addressed)
     if client is provider:
-        encoded = provider.forward_chat(document, model="provider-model", report_usage=True, max_tokens=None)
+        encoded = provider.forward_chat(document, model=model, report_usage=True, max_tokens=None, addressed=addressed)
     else:
-        call = client.decode_chat(document)
-        encoded = provider.encode_chat(call, model="provider-model", max_tokens=None, drop="drop" in options)
+        call = client.decode_chat(document, addressed)
+        encoded = provider.encode_chat(call, model=model, max_tokens=None, drop="drop" in options)
     head = b"POST " + encoded.path + b"\n" + b"".join(b"%b: %b\n" % pair for pair in encoded.headers)
     dropped = f"dropped: {', '.join(encoded.dropped)}\n".encode() if encoded.dropped else b""
     return peek, head + dropped + b"\n" + encoded.body + b"\n"
 
 
-def client_answer(client, provider, peek, options, body):
+def client_answer(client, provider, peek, case, addressed):
+    options, body = case
     if options:
         error = provider.decode_error(int(options[1]), [(b"retry-after", b"2")], body)
         answer = client.encode_error(error, "request-1")
@@ -67,25 +79,45 @@ def client_answer(client, provider, peek, options, body):
             provider.tap_chat_reply(body)
             return body
         return client.encode_chat_reply(provider.decode_chat_reply(body), created=CREATED) + b"\n"
+    readable = getattr(WRITERS.get(provider.name), "readable", None)
+    if readable is not None:
+        body = readable(body)
     decoder = provider.stream_decoder(events=client is not provider)
-    encoder = client.stream_encoder(include_usage=peek.include_usage, created=CREATED)
+    encoder = client.stream_encoder(include_usage=peek.include_usage, created=CREATED, addressed=addressed)
     out = []
     try:
         for step in (lambda: decoder.feed(body), decoder.close):
             for frame in step():
+                before = len(out)
                 if client is not provider:
                     out += [encoder.encode(event) for event in frame.events]
                 elif peek.include_usage or not frame.usage_only:
                     out.append(frame.raw)
+                encoder.wrote(b"".join(out[before:]))
     except OstiaryError as error:
         out.append(encoder.error(error, "request-1"))
     return b"".join(out)
 
 
+def chunks(body):
+    """The chunks of a stream in Google's form, events or an array."""
+    if body.startswith(b"["):
+        return json.loads(body)
+    return [json.loads(event.data) for event in SseParser().feed(body)]
+
+
 def official(name, stream, body):
     """Read an answer as the vendor's own SDK does, strictly."""
+    if name == "gemini":
+        response = pytest.importorskip("google.genai.types").GenerateContentResponse
+        for chunk in chunks(body) if stream else [json.loads(body)]:
+            if "error" not in chunk:
+                response.model_validate(chunk)
+        return
     if name == "openai":
         model = openai.types.chat.ChatCompletionChunk if stream else openai.types.chat.ChatCompletion
+    elif name == "openai-responses":
+        model = openai.types.responses.ResponseStreamEvent if stream else openai.types.responses.Response
     else:
         model = anthropic.types.RawMessageStreamEvent if stream else anthropic.types.Message
     if not stream:
@@ -99,14 +131,13 @@ def official(name, stream, body):
         if name == "openai":
             model.model_validate_json(event.data)
         else:
-            kind = event.event
-            assert kind
-            anthropic._models.TypeAdapter(model).validate_json(event.data)
+            assert json.loads(event.data)["type"] == event.event
+            TypeAdapter(model).validate_json(event.data)
 
 
 @pytest.mark.parametrize("path", CASES, ids=[f"{path.parent.name}-{path.stem}" for path in CASES])
 def test_a_case_is_translated_as_recorded(path):
-    client, provider = DIALECTS[path.parent.name], DIALECTS[path.name.split(".")[-2]]
+    client, provider = CLIENTS[path.parent.name], PROVIDERS[path.name.split(".")[-2]]
     case = read_case(path)
     options, request = case["client request"]
     answer_options, answer = case.get("provider answer", ([], b""))
@@ -114,7 +145,11 @@ def test_a_case_is_translated_as_recorded(path):
         peek, sent = provider_request(client, provider, options, request)
     except OstiaryError as error:
         peek, sent = None, refusal(error)
-    got = client_answer(client, provider, peek, answer_options, answer) if peek is not None else b""
+    got = (
+        client_answer(client, provider, peek, (answer_options, answer), addressed_by(options))
+        if peek is not None
+        else b""
+    )
     if os.environ.get("OSTIARY_UPDATE_GOLDEN") == "1":
         head = b"--- client request" + b"".join(b" " + word.encode() for word in options) + b"\n"
         text = head + request + b"--- provider request\n" + sent
@@ -132,4 +167,4 @@ def test_a_case_is_translated_as_recorded(path):
 
 def test_every_pair_has_a_corpus():
     pairs = {(path.parent.name, path.name.split(".")[-2]) for path in CASES}
-    assert pairs == {(a, b) for a in DIALECTS for b in DIALECTS}
+    assert pairs == {(a, b) for a in CLIENTS for b in PROVIDERS}

@@ -14,6 +14,7 @@ from ostiary.core.message import Role, ToolUsePart
 from ostiary.gateway.dialect.anthropic import Anthropic
 from ostiary.gateway.dialect.openai import OpenAI
 from ostiary.gateway.wire.json import parse, raw_members
+from ostiary.snapshot.tables import ProfileRow
 
 O, A = OpenAI(), Anthropic()
 DIALECTS = {"openai": O, "anthropic": A}
@@ -203,12 +204,9 @@ def test_usage_is_asked_for_without_losing_other_stream_options():
     assert sent["stream_options"] == {"include_obfuscation": False, "include_usage": True}
     plain = O.forward_chat(document(BASE), model="m", report_usage=True, max_tokens=7)
     assert json.loads(plain.body) == {**BASE, "max_completion_tokens": 7}
-    assert (
-        json.loads(OpenAI("max_tokens").forward_chat(document(BASE), model="m", report_usage=False, max_tokens=7).body)[
-            "max_tokens"
-        ]
-        == 7
-    )
+    older = OpenAI(ProfileRow(max_tokens_field="max_tokens"))
+    sent = json.loads(older.forward_chat(document(BASE), model="m", report_usage=False, max_tokens=7).body)
+    assert sent["max_tokens"] == 7
     assert json.loads(A.forward_chat(document(BASE), model="m", report_usage=True, max_tokens=7).body) == {
         **BASE,
         "max_tokens": 7,

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import typing
 
 import msgspec
 import pytest
@@ -13,10 +14,15 @@ import typer.main
 from prometheus_client import CollectorRegistry
 
 from ostiary.bootstrap.compile import compile_file
+from ostiary.bootstrap.data import strategies
 from ostiary.cli.main import app
 from ostiary.control.catalogue import catalogue
 from ostiary.core.event import Closed, Kind, Opened, Outcome
-from ostiary.settings import Settings, load
+from ostiary.gateway.route.condition import FIELDS
+from ostiary.gateway.route.explain import OPERATION
+from ostiary.gateway.route.health import Standing
+from ostiary.gateway.route.plan import DROPS
+from ostiary.settings import ModelSettings, Settings, load
 from ostiary.telemetry.metrics import Metrics
 from tests.tidy.tree import ROOT, SRC, modules, tracked
 
@@ -146,7 +152,7 @@ def test_the_decisions_are_indexed():
 # --- generated pages ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["errors", "guarantees"])
+@pytest.mark.parametrize("page", ["errors", "guarantees", "models", "providers"])
 def test_a_generated_page_is_what_its_source_says(page):
     code = f"import runpy; print(runpy.run_path('dev/{page}.py')['page'](), end='')"
     written = subprocess.run(
@@ -191,11 +197,18 @@ def shown(default):
     return f"`{json.dumps(default)}`" if isinstance(default, dict | list) else f"`{default}`"
 
 
+SCOPED = re.compile(
+    r"^(?:models\.<name>|tenants\[\](?:\.teams\[\](?:\.each_user|\.keys\[\])?)?)\.((?:limits|budget)\.\w+)$"
+)
+
+
 def test_every_key_of_the_file_is_documented_with_its_default():
     listed = {names(cells[0])[0]: cells[1] for cells in rows(between("docs/configuration.md", "keys"))}
-    expected = {path: shown(default) for path, default in settings_keys()}
+    # Limits and budgets stand in five places and mean the same in each: they are documented once.
+    expected = {SCOPED.sub(r"<scope>.\1", path): shown(default) for path, default in settings_keys()}
     ceiling = Settings().pricing.ceiling
-    expected |= {"pricing.ceiling.input": f"`{ceiling.input}`", "pricing.ceiling.output": f"`{ceiling.output}`"}
+    priced = {name: getattr(ceiling, name) for name in ceiling.__struct_fields__}
+    expected |= {f"pricing.ceiling.{name}": f"`{price}`" for name, price in priced.items() if price is not None}
     assert listed == expected
 
 
@@ -209,6 +222,7 @@ EXAMPLES = {
 @pytest.mark.parametrize("block", EXAMPLES.values(), ids=EXAMPLES)
 def test_an_example_configuration_is_taken(block, tmp_path, monkeypatch):
     monkeypatch.setenv("SEARCH_KEY", "a-key-of-more-than-24-characters")
+    monkeypatch.setenv("OSTIARY_DB_PASSWORD", "s/e:c@r%et")
     file = tmp_path / "ostiary.yaml"
     file.write_text(block)
     declared = compile_file(load(file), tmp_path / "secrets")
@@ -261,6 +275,24 @@ def test_every_field_of_a_call_is_documented():
     for outcome in Outcome:
         assert f"`{outcome}`" in between("docs/journal.md", "closed")
         assert f"`{outcome}`" in text_of("docs/metrics.md")
+
+
+def test_every_strategy_is_told_on_the_page_of_routing():
+    listed = {names(cells[0])[0] for cells in rows(between("docs/routing.md", "strategies"))}
+    assert listed == set(strategies())
+    assert listed == set(typing.get_args(ModelSettings.__annotations__["strategy"]))
+
+
+def test_every_name_of_a_condition_is_told():
+    listed = {name for cells in rows(between("docs/routing.md", "facts")) for name in names(cells[0])}
+    told = {f"{owner}.{field}" for owner, fields in FIELDS.items() for field in fields}
+    assert listed == told - {"request.metadata"} | {"request.metadata.KEY"}
+
+
+def test_every_reason_that_keeps_a_call_from_a_target_is_told():
+    listed = {names(cells[0])[0] for cells in rows(between("docs/routing.md", "reasons"))}
+    standings = {str(one) for one in Standing} - {Standing.WELL, Standing.PROBE}
+    assert listed == {OPERATION, *DROPS, "capability.*", *standings}
 
 
 # --- dependencies -------------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_the_wheel_holds_the_product_and_nothing_else(wheels):
     with zipfile.ZipFile(wheels[0]) as archive:
         names = set(archive.namelist())
     packed = {name for name in names if ".dist-info/" not in name}
-    kinds = ("*.py", "*.toml", "*.json", "*.sql", "py.typed")
+    kinds = ("*.py", "*.toml", "*.json", "*.sql", "*.lua", "py.typed")
     there = {f"ostiary/{path.relative_to(SRC).as_posix()}" for kind in kinds for path in SRC.rglob(kind)}
     assert packed == there
     assert "ostiary/py.typed" in packed

@@ -6,23 +6,33 @@ import json
 
 import msgspec
 
-from ostiary.bootstrap.data import dialects, strategies, variants
-from ostiary.core.call import DialectName
+from ostiary.bootstrap.data import clients, provider_dialect, strategies
+from ostiary.bootstrap.expression import conditions_of
+from ostiary.bootstrap.scopes import FALLBACK_ON
+from ostiary.core.call import DialectName, Operation
 from ostiary.core.error import Code, GatewayError
 from ostiary.core.event import Closed, Kind, Opened, Outcome
 from ostiary.core.http import Answer, Origin, RequestHead
 from ostiary.core.principal import Principal
 from ostiary.core.secret import Secret
+from ostiary.gateway.admit.bounds import DEFAULT
+from ostiary.gateway.admit.idempotency import IdempotencyKeys
+from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.digest import Digests
+from ostiary.gateway.dialect import IN_BODY
 from ostiary.gateway.edge.app import Gateway
+from ostiary.gateway.exchange import Exchange
 from ostiary.gateway.ports import Receipt
 from ostiary.gateway.world import World
+from ostiary.net.credentials import ProviderCredentials
+from ostiary.settings import FallbackSettings
 from ostiary.simulator.fake import FakeUpstream
 from ostiary.snapshot import codec
 from ostiary.snapshot.index import Index
 from ostiary.snapshot.tables import (
     AuthRow,
+    FallbackRow,
     JournalRow,
     ModelRow,
     PriceRow,
@@ -39,6 +49,7 @@ from ostiary.snapshot.tables import (
     UnknownPrice,
 )
 from ostiary.testing.clock import FakeClock
+from ostiary.testing.replay import MemoryReplays
 
 KEY = b"osk-test-key-of-the-search-team"
 UPSTREAM_KEY = "sk-upstream-canary-1234567890"
@@ -114,12 +125,16 @@ class Observer:
     def __init__(self):
         self.records = []
         self.refused = []
+        self.alerts = []
 
     def closed(self, record):
         self.records.append(record)
 
     def unauthenticated(self, code):
         self.refused.append(code)
+
+    def alerted(self, scope, share):
+        self.alerts.append((scope, share))
 
     def streams(self, open_count):
         pass
@@ -130,6 +145,9 @@ class Ready:
 
     def ready(self):
         return self.reason
+
+    def degraded(self):
+        return ""
 
 
 class Refusals:
@@ -152,6 +170,7 @@ class RecordingSink:
         self.pieces = []
         self.ended = False
         self.streamed = False
+        self.aborted = False
         self.records_at = []
         self.pause = None
         self.wrote = asyncio.Event()
@@ -168,6 +187,7 @@ class RecordingSink:
     def begin(self, status, headers, *, keepalive=b""):
         assert not self.begun, "begun twice"
         self.begun, self.streamed = True, True
+        self.keepalive = keepalive
         self.started.set()
         self.status, self.headers = status, dict(headers)
 
@@ -183,6 +203,20 @@ class RecordingSink:
         assert not self.ended
         self.ended = True
 
+    def abort(self):
+        assert self.begun
+        assert not self.ended
+        self.aborted = True
+
+    def upgrade(self, headers):
+        assert not self.begun, "answered already"
+        if self.gone:
+            return None
+        self.begun, self.status, self.headers = True, 101, dict(headers)
+        self.channel = ClientChannel(self._journal)
+        self.started.set()
+        return self.channel
+
     @property
     def body(self):
         return b"".join(self.pieces)
@@ -192,14 +226,79 @@ class RecordingSink:
         return json.loads(self.body)
 
 
+class ClientChannel:
+    """The gateway's end of a client's WebSocket. `say` is the client's, `leave` ends it; `got` is what it was sent, with
+    the number of journal records at that moment."""
+
+    def __init__(self, journal):
+        self.gone = self.stalled = self.breached = self.draining = False
+        self.code, self.reason = 1006, ""
+        self.closed = None
+        self.got = []
+        self.changed = asyncio.Event()
+        self.pause = None
+        self._journal = journal
+        self._said = asyncio.Queue()
+
+    def say(self, event):
+        self._said.put_nowait(event if isinstance(event, bytes) else json.dumps(event).encode())
+
+    def leave(self, code=1000, *, stalled=False, breached=False):
+        self.code, self.stalled, self.breached = code, stalled, breached
+        if code == 1006:
+            self.gone = True
+        self._said.put_nowait(None)
+
+    async def receive(self):
+        return await self._said.get()
+
+    async def send(self, message):
+        if self.gone or self.closed:
+            return
+        self.got.append((json.loads(message), len(self._journal.records)))
+        self.changed.set()
+        if self.pause is not None:
+            await self.pause()
+
+    def close(self, code, reason=""):
+        self.closed = self.closed or (code, reason)
+        self.changed.set()
+
+    @property
+    def events(self):
+        return [event for event, _ in self.got]
+
+    def of(self, kind):
+        return [event for event in self.events if event["type"] == kind]
+
+    async def until(self, kind, count=1):
+        """The last of so many events of a kind, once they are there."""
+        async with asyncio.timeout(5):
+            while len(self.of(kind)) < count:
+                self.changed.clear()
+                await self.changed.wait()
+        return self.of(kind)[count - 1]
+
+
 def provider(name, dialect, **fields):
     return ProviderRow(
         name=name,
         dialect=DialectName(dialect),
         origin=Origin("http", f"{name}.test", 80),
-        path="/v1",
-        auth=AuthRow("bearer" if dialect == "openai" else "x-api-key", SecretRef("env", "X")),
-        **{"price_provider": "list", "count_tokens": dialect == "anthropic", **fields},
+        **{
+            "path": "/v1",
+            "auth": AuthRow("x-api-key" if dialect == "anthropic" else "bearer", SecretRef("env", "X")),
+            "price_provider": "list",
+            "count_tokens": dialect == "anthropic",
+            **fields,
+        },
+    )
+
+
+def fallback(name, *on):
+    """A fallback after these failures; none given: after those that the file's default names."""
+    return FallbackRow(
+        name, on or tuple(code for word in FallbackSettings(model=name).on for code in FALLBACK_ON[word])
     )
 
 
@@ -220,12 +319,16 @@ def snapshot(**fields):
         "providers": (
             provider("oai", "openai"),
             provider("ant", "anthropic"),
+            provider("goo", "gemini", path="/v1beta"),
+            provider("res", "openai-responses"),
             provider("spare", "openai"),
             provider("onsite", "openai", residency=Residency.PRIVATE),
         ),
         "models": (
-            model("gpt", ("oai", "gpt-4o-mini"), fallbacks=("spare",)),
+            model("gpt", ("oai", "gpt-4o-mini"), fallbacks=(fallback("spare"),)),
             model("claude", ("ant", "claude-sonnet")),
+            model("gem", ("goo", "gemini-x")),
+            model("reasoner", ("res", "gpt-x")),
             model("spare", ("spare", "gpt-spare")),
             model("pair", ("oai", "first", 1), ("spare", "second", 1)),
             model("capped", ("oai", "gpt-4o-mini"), max_tokens=100),
@@ -240,7 +343,19 @@ def snapshot(**fields):
                 tenant="acme",
                 name="search",
                 environment="production",
-                models=("gpt", "claude", "spare", "pair", "capped", "private", "mixed", "sandboxed", "lenient"),
+                models=(
+                    "gpt",
+                    "claude",
+                    "gem",
+                    "reasoner",
+                    "spare",
+                    "pair",
+                    "capped",
+                    "private",
+                    "mixed",
+                    "sandboxed",
+                    "lenient",
+                ),
             ),
         ),
         "pricing": PricingRow(
@@ -261,29 +376,50 @@ def snapshot(**fields):
 class House:
     """The gateway with everything around it."""
 
-    def __init__(self, *, durability="process", principal=PRINCIPAL, draw=0.0, behaviour=None, script=(), **fields):
-        self.clock = FakeClock()
+    def __init__(
+        self,
+        *,
+        durability="process",
+        principal=PRINCIPAL,
+        draw=0.0,
+        behaviour=None,
+        script=(),
+        replays=None,
+        clock=None,
+        **fields,
+    ):
+        self.clock = clock or FakeClock()
         self.upstream = FakeUpstream(self.clock, behaviour, script, advance=self.clock.advance)
         self.journal = Journal(durability)
         self.observer = Observer()
         self.refusals = Refusals()
         self.health = Ready()
         self.ids = CountingIds()
+        self.slept = []
+        index = Index(snapshot(**fields))
         self.world = World(
-            index=Index(snapshot(**fields)),
+            index=index,
+            conditions=conditions_of(index),
             upstream=self.upstream,
             journal=self.journal,
-            secrets=Secrets(),
+            credentials=ProviderCredentials(self.upstream, self.upstream, Secrets(), self.clock),
             observer=self.observer,
             clock=self.clock,
             ids=self.ids,
             random=Always(draw),
-            dialects=dialects(),
-            variants=variants(),
+            clients=clients(),
+            providers=provider_dialect,
             strategies=strategies(),
             digests=Digests(b"k" * 32),
+            replays=replays or MemoryReplays(self.clock),
+            idempotency=IdempotencyKeys(b"k" * 32),
+            sleep=self.sleep,
         )
         self.gateway = Gateway(self.world, OneKey(principal), self.health, self.refusals)
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.clock.advance(seconds)
 
     def head(self, path, *, method="POST", headers=None, query=b"", key=KEY):
         given = {b"host": b"x", b"content-type": b"application/json"}
@@ -301,6 +437,25 @@ class House:
         else:
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             await self.gateway.serve(verdict, data, sink)
+        return sink
+
+    async def call(self, dialect, body, *, addressed=IN_BODY, sink=None, operation=Operation.CHAT):
+        """One call in any dialect, as the edge would hand it over; gives the sink."""
+        sink = sink or RecordingSink(self.journal)
+        arrival = Arrival(
+            self.ids.new(),
+            PRINCIPAL,
+            operation,
+            DialectName(dialect),
+            addressed,
+            {},
+            DEFAULT,
+            self.clock.monotonic(),
+            "POST",
+            b"",
+            b"",
+        )
+        await Exchange(self.world, arrival, json.dumps(body).encode(), sink).run()
         return sink
 
     def get(self, path, **options):
@@ -324,13 +479,15 @@ class House:
     def check(self):
         """The guarantees that hold whatever happened: pairs of records, holds closed, nothing open."""
         opened = {i: one for i, (kind, one) in enumerate(self.journal.records) if kind is Kind.OPENED}
-        closing = [one.opened for one in self.journal.of(Kind.CLOSED)]
+        closing = [one.opened for one in self.journal.of(Kind.CLOSED) if one.opened >= 0 or not one.cache]
         assert sorted(closing) == sorted(opened), "every opening record has exactly one closing one"
         assert all(one.opened == -1 for one in self.journal.of(Kind.DENIED))
         assert self.world.holds.open_count == 0
+        assert self.world.limits.open_count == 0
         assert self.world.holds.reserved_nano == 0
         assert self.world.open_calls == 0
         assert self.world.open_streams == 0
+        assert self.world.flights.open_count == 0
 
     @property
     def opened(self) -> list[Opened]:

@@ -11,7 +11,7 @@ from ostiary.core.http import header
 from ostiary.core.principal import Principal
 from ostiary.gateway import exchange as exchange_module
 from ostiary.simulator.behaviour import Behaviour, Fault
-from ostiary.snapshot.tables import JournalRow, PricingRow, Rates, UnknownPrice
+from ostiary.snapshot.tables import JournalRow, PricingRow, ProfileRow, Rates, UnknownPrice
 from tests.exchange.harness import KEY, UPSTREAM_KEY, House, RecordingSink, events, model, replaced
 
 CLIENTS = {"openai": ("chat", "gpt", "claude"), "anthropic": ("message", "gpt", "claude")}
@@ -393,7 +393,7 @@ async def test_a_client_of_a_silent_provider_gets_its_head_in_time_and_nothing_i
 async def test_every_attempt_starts_from_the_clients_original_call():
     house = House(models=(*House().world.index.snapshot.models,))
     models = {row.name: row for row in house.world.index.snapshot.models}
-    assert models["gpt"].fallbacks == ("spare",)
+    assert [row.model for row in models["gpt"].fallbacks] == ["spare"]
     house.upstream.then(Behaviour(status=500))
     await house.chat("gpt", temperature=0.25)
     first, second = (json.loads(one.body) for one in house.upstream.sent)
@@ -513,7 +513,7 @@ async def test_the_providers_credential_goes_upstream_and_the_callers_does_not()
 async def test_a_bound_on_output_goes_under_the_name_the_server_knows(client):
     base = House().world.index.snapshot
     for field in ("max_tokens", "max_completion_tokens"):
-        providers = tuple(replaced(row, max_tokens_field=field) for row in base.providers)
+        providers = tuple(replaced(row, profile=ProfileRow(max_tokens_field=field)) for row in base.providers)
         house = House(providers=providers)
         bound = {"max_completion_tokens": 12} if client == "openai" else {"max_tokens": 12}
         assert (await ask(house, client, "gpt", **bound)).status == 200
@@ -606,7 +606,7 @@ def test_models_lists_only_what_the_key_may_use_in_the_dialect_asked_for():
     house = House()
     listed = json.loads(house.get(b"/v1/models").body)
     names = {one["id"] for one in listed["data"]}
-    assert names == {"gpt", "claude", "spare", "pair", "capped", "private", "mixed", "lenient"}
+    assert names == {"gpt", "claude", "gem", "reasoner", "spare", "pair", "capped", "private", "mixed", "lenient"}
     anthropic = json.loads(house.get(b"/v1/models", headers={b"anthropic-version": b"2023-06-01"}).body)
     assert {one["id"] for one in anthropic["data"]} == names
     assert anthropic["data"][0]["type"] == "model"

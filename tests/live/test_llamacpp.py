@@ -105,7 +105,7 @@ def test_openai_log_probabilities(openai_client):
 def test_openai_context_overflow(openai_client):
     with pytest.raises(openai.BadRequestError) as caught:
         openai_client.chat.completions.create(model="tiny", messages=LONG, max_tokens=8)
-    assert caught.value.code == "upstream.refused"
+    assert caught.value.code == "upstream.context_window"
     assert f"maximum context length is {CONTEXT_TOKENS} tokens" in caught.value.message
 
 
@@ -171,7 +171,7 @@ def test_anthropic_forced_tool_streamed_is_one_call_though_the_server_tells_it_t
 def test_anthropic_context_overflow(anthropic_client):
     with pytest.raises(anthropic.BadRequestError) as caught:
         anthropic_client.messages.create(model="tiny", messages=LONG, max_tokens=8)
-    assert caught.value.error_code == "upstream.refused"
+    assert caught.value.error_code == "upstream.context_window"
     assert "maximum context length" in caught.value.api_message
 
 

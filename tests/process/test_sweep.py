@@ -8,11 +8,19 @@ import time
 
 import pytest
 
-from ostiary.gateway.edge.route import ROUTES, Permission
+from ostiary.gateway.edge.route import ROUTES, Endpoint, MediaType, Permission, methods
 from tests.process.house import APP_KEY, House, rss, until
 
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get", "post")
-PATHS = sorted({route.path for route in ROUTES})
+
+
+def example(route):
+    """A path that belongs to the route."""
+    return route.path + b"chat" * route.path.endswith(b"/") + route.suffix
+
+
+PATHS = sorted({example(route) for route in ROUTES})
+FORMS = {route.path for route in ROUTES if route.media_type is MediaType.FORM}
 
 
 def raw(house, data, seconds=10.0):
@@ -85,8 +93,8 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.decode())
 def test_at01_no_route_answers_without_the_credential_it_declares(shared, path):
-    for route in (one for one in ROUTES if one.path == path):
-        target = path + b"chat" if path.endswith(b"/") else path
+    for route in (one for one in ROUTES if example(one) == path):
+        target = path
         shapes = set()
         for name, headers in CREDENTIALS.items():
             body = b'{"model":"chat","messages":[]}' if route.method == "POST" else b""
@@ -149,8 +157,8 @@ def variants(path):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.decode())
 def test_at45_at46_only_the_exact_method_and_path_of_a_route_reach_it(shared, path, provider):
-    declared = {route.method for route in ROUTES if route.path == path}
-    target = path + b"chat" if path.endswith(b"/") else path
+    declared = set(methods(path))
+    target = path
     before = provider.connections
     for method in METHODS:
         if method in declared:
@@ -167,15 +175,19 @@ def test_at45_at46_only_the_exact_method_and_path_of_a_route_reach_it(shared, pa
             body = b'{"model":"chat","messages":[{"role":"user","content":"x"}]}' if method == "POST" else b""
             told = raw(shared, request(method, spelled, headers=BEARER, body=body))
             expected = (400, 404, 405)
-            if path == b"/v1/models/":
+            if path == b"/v1/models/chat":
                 expected = (400, 404)  # the rest of the path is a model's name, and no such model is there
+            elif path.startswith(b"/passthrough/"):
+                expected = (400, 403, 404, 405)  # the rest of the path is the provider's
             assert status(told) in expected, (spelled, told[:300])
     # The host says nothing about who one is or where one gets.
     for host in (b"x/v1/models?", b"x#", b"a@x", b"x:99999999", b"[::1", b"x y", b"x\\y", b""):
         told = raw(shared, b"GET /v1/models HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % host)
         assert status(told) in (400, 401)
     told = raw(shared, request(next(iter(declared)), target, headers=BEARER, version=b"HTTP/1.0"))
-    assert status(told) in (200, 400, 415)
+    session = any(route.path == path and route.endpoint is Endpoint.SESSION for route in ROUTES)
+    usual = (426,) if session else (200, 400, 404, 415)
+    assert status(told) in ((403, 404) if b"passthrough" in path else usual)
     assert provider.connections == before, "nothing of this was to go upstream"
 
 
@@ -233,7 +245,15 @@ DOCUMENTS = {
 }
 
 
-@pytest.mark.parametrize("path", [route.path for route in ROUTES if route.method == "POST"], ids=bytes.decode)
+@pytest.mark.parametrize(
+    "path",
+    [
+        example(route)
+        for route in ROUTES
+        if route.method == "POST" and route.suffix == b"" and b"passthrough" not in route.path
+    ],
+    ids=bytes.decode,
+)
 def test_at60_at61_a_hostile_document_is_refused_before_anything_goes_upstream(shared, path, provider):
     before = provider.connections
     sizes = []
@@ -252,13 +272,38 @@ def test_at60_at61_a_hostile_document_is_refused_before_anything_goes_upstream(s
             # What a route does not read it hands on unread: the provider's to judge.
             sizes.append(name)
             continue
-        assert code in (400, 404, 413, 422), (name, told[:300])
+        assert code in (400, 404, 413, 415, 422), (name, told[:300])
+        assert (code == 415) == (path in FORMS), (name, told[:300])
     passed = {"NUL in a key", "__proto__", "a huge exponent"}
     if b"count_tokens" in path:
         passed.add("n of 2^31")  # nothing is generated there
     if b"embeddings" not in path:
         assert set(sizes) <= passed, sizes
         assert provider.connections <= before + len(passed) + 1
+
+
+HOSTILE_FORMS = {
+    "nothing": b"",
+    "no form": b"nonsense",
+    "no end": b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nchat\r\n',
+    "no name": b"--b\r\ncontent-type: text/plain\r\n\r\nchat\r\n--b--\r\n",
+    "two models": b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nchat\r\n' * 2 + b"--b--\r\n",
+    "no model": b'--b\r\ncontent-disposition: form-data; name="file"; filename="x"\r\n\r\nx\r\n--b--\r\n',
+    "a form inside": b"--b\r\ncontent-disposition: form-data; name=x\r\ncontent-type: multipart/mixed\r\n\r\n\r\n--b--",
+    "an endless header": b"--b\r\ncontent-disposition: form-data; name=" + b"x" * 1_000_000,
+    "100,000 parts": b"--b\r\ncontent-disposition: form-data; name=x\r\n\r\n\r\n" * 100_000 + b"--b--",
+    "a million boundaries": b"--b\r\n" * 1_000_000 + b"--b--",
+}
+
+
+@pytest.mark.parametrize("path", sorted(FORMS), ids=bytes.decode)
+def test_a_hostile_form_is_refused_before_anything_goes_upstream(shared, path, provider):
+    before = provider.connections
+    for name, body in HOSTILE_FORMS.items():
+        head = b"content-type: multipart/form-data; boundary=b\r\ncontent-length: %d\r\n\r\n" % len(body)
+        told = raw(shared, request("POST", path, headers=BEARER + head[:-2]) + body)
+        assert status(told) == 400, (name, told[:300])
+    assert provider.connections == before
 
 
 def test_at61_what_a_schema_refers_to_is_neither_fetched_nor_followed(shared):

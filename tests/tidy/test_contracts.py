@@ -26,11 +26,17 @@ VIOLATIONS = {
         "from ostiary.store.sqlite import database",
         "stores",
     ),
+    "a database imports the other": (
+        "store/postgresql/keys.py",
+        "from ostiary.store.sqlite import keys",
+        "stores",
+    ),
     "asyncio in a dialect": ("gateway/dialect/openai/text.py", "import asyncio", "pure"),
     "a socket in the policy": ("gateway/policy/access.py", "import socket", "pure"),
     "chance in a routing strategy": ("gateway/route/strategies/weighted.py", "import random", "pure"),
     "a database in the snapshot": ("snapshot/codec.py", "import sqlite3", "pure"),
     "SQL in the gateway": ("gateway/identity/credential.py", "import sqlite3", "ports"),
+    "a database server in a domain": ("govern/keys/service.py", "import psycopg", "ports"),
     "a logger in the gateway": ("gateway/exchange.py", "import logging", "ports"),
     "a process started by a domain": ("govern/keys/service.py", "import subprocess", "ports"),
     "core imports upward": ("core/usage.py", "from ostiary.snapshot import tables", "storeys"),
@@ -46,6 +52,7 @@ VIOLATIONS = {
     "a data worker reaches the command line's library": ("serving/server.py", "import typer", "lean"),
     "a data worker reaches a simulated provider": ("bootstrap/ready.py", "from ostiary.simulator import fake", "lean"),
     "a data worker reaches a database": ("store/published/secrets.py", "import sqlite3", "lean"),
+    "a data worker reaches a database server": ("store/published/secrets.py", "import psycopg", "lean"),
     "a cycle between siblings": ("core/secret.py", "from ostiary.core import credential, digest", "acyclic"),
 }
 """What is done to which file, and the contract that must refuse it."""

@@ -11,7 +11,6 @@ from tests.tidy.tree import SRC, modules
 
 RESERVED = {
     Code.GATEWAY_NOT_READY: "a data worker does not listen before it has its configuration",
-    Code.CLIENT_SLOW: "a client that does not read is dropped and recorded as client.gone",
 }
 """Codes that nothing raises in this version, and why they stay: clients may branch on them."""
 
@@ -32,7 +31,8 @@ def test_every_bound_says_its_unit():
     units = ("LINES", "BYTES", "SECONDS", "COUNT", "CHARS", "RECORDS", "ENTRIES", "DEPTH")
     things = (
         "CHUNKS REQUESTS CONNECTIONS KEYS MESSAGES PARTS TOOLS CHOICES SEQUENCES TOKENS INPUTS EVENTS INFORMATIONAL "
-        "DESTINATION ADDRESSES WAITERS VALUES SOURCES EXCHANGES ATTEMPTS"
+        "DESTINATION ADDRESSES WAITERS VALUES SOURCES EXCHANGES ATTEMPTS FAILURES SHARE RETRIES TARGETS SCOPES MINUTE FALLBACKS "
+        "PROMPTS IMAGES DOCUMENTS FRAGMENTS RESPONSES PROTOCOLS"
     ).split()
     for name in (name for name in vars(limit) if name.isupper()):
         assert any(word in name.split("_") for word in (*units, *things)), name

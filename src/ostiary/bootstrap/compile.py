@@ -1,52 +1,80 @@
 """The operator's file into rows of a snapshot. Every mistake is told with file, line, reason and the nearest name."""
 
-import datetime as dt
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ostiary.control.catalogue import CatalogueRow, catalogue, price_lists, price_rows, price_version
+from ostiary.bootstrap.authentication import auth_row
+from ostiary.bootstrap.counters import check_extra, shared_url, warnings_of
+from ostiary.bootstrap.expression import refused
+from ostiary.bootstrap.known import decided_by_callers, known_models, price_row, rates_of, traits_of
+from ostiary.bootstrap.scopes import FALLBACK_ON, budget_row, cache_row, limit_row
+from ostiary.bootstrap.storage import holds_password, storage_url, unverified
+from ostiary.control.catalogue import (
+    CatalogueRow,
+    Profile,
+    catalogue,
+    filled,
+    placeholders,
+    price_lists,
+    price_rows,
+    price_version,
+)
 from ostiary.control.publisher import write_atomically
-from ostiary.core.call import DialectName
+from ostiary.control.reference import reference, resolve
+from ostiary.core.call import DialectName, Operation
 from ostiary.core.error import OperatorError
 from ostiary.core.http import Origin
 from ostiary.core.principal import Deployment
-from ostiary.core.usage import NANO_PER_UNIT
 from ostiary.settings import (
+    AuthSettings,
+    BudgetSettings,
+    FallbackSettings,
     KeySettings,
+    LimitSettings,
     Loaded,
     ModelSettings,
     ProviderSettings,
-    RateSettings,
+    ShadowSettings,
     TeamSettings,
     check_supplied_key,
-    reference,
-    resolve,
 )
 from ostiary.snapshot import codec
 from ostiary.snapshot.keys import KeyEntry
 from ostiary.snapshot.tables import (
     AuthRow,
+    BudgetedRow,
+    FallbackRow,
     JournalRow,
+    KnownModelRow,
+    LimitedRow,
     ModelRow,
     PriceRow,
     PricingRow,
+    ProfileRow,
     ProviderRow,
-    Rates,
     Residency,
     SecretRef,
     ServerRow,
+    ShadowRow,
     Snapshot,
+    Subject,
     TargetRow,
     TeamRow,
     TimeoutsRow,
     TlsRow,
     UnknownPrice,
 )
+
+_COUNTING = ("anthropic", "gemini", "openai-responses")
+"""The dialects with an endpoint that counts tokens."""
+_STATIC = ("bearer", "x-api-key", "header")
+_PLACED = ("region", "resource", "project", "account", "api_version")
+_PLACED_TEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 Path_ = tuple[str | int, ...]
 
@@ -60,6 +88,9 @@ class Declared(msgspec.Struct, frozen=True):
     pricing: PricingRow
     journal: JournalRow
     server: ServerRow
+    limits: tuple[LimitedRow, ...]
+    budgets: tuple[BudgetedRow, ...]
+    known_models: tuple[KnownModelRow, ...]
     keys: tuple[tuple[str, KeyEntry], ...]
     literals: tuple[tuple[SecretRef, str], ...]
     warnings: tuple[str, ...]
@@ -83,6 +114,9 @@ def snapshot_of(declared: Declared, teams: Iterable[TeamRow], now_ns: int) -> Sn
             pricing=declared.pricing,
             journal=declared.journal,
             server=declared.server,
+            limits=declared.limits,
+            budgets=declared.budgets,
+            known_models=declared.known_models,
         )
     )
 
@@ -104,6 +138,8 @@ class _Compiler:
         self.created = 0 if loaded.file is None else int(loaded.file.stat().st_mtime)
         self.warnings: list[str] = []
         self.literals: list[tuple[SecretRef, str]] = []
+        self.limits: list[LimitedRow] = []
+        self.budgets: list[BudgetedRow] = []
 
     def run(self) -> Declared:
         settings = self.settings
@@ -113,14 +149,30 @@ class _Compiler:
         teams, keys = self.tenants()
         if not settings.server.tls:
             self.listener(("server",), settings.server.host, insecure=settings.server.insecure)
+        check_extra(self.loaded)
+        self.warnings += warnings_of(self.loaded)
+        if settings.server.workers > 1 and (self.limits or self.budgets) and not shared_url(self.loaded):
+            raise self.error(
+                ("server", "workers"),
+                "limits and budgets are counted in the memory of one worker; with several each would let through its own "
+                "share: set `workers: 1`, keep them in Redis (`counters.url`), or take the limits and budgets out",
+            )
         self.listener(("admin",), settings.admin.host, insecure=settings.admin.insecure)
+        storage_url(self.loaded)
+        if holds_password(settings.storage.url):
+            self.warnings.append("storage.url: the password stands in the file itself; use ${env:NAME} or ${file:path}")
+        if hosts := unverified(settings.storage.url):
+            self.warnings.append(f"storage.url: the certificate of {hosts} is not verified; add sslmode=verify-full")
         return Declared(
             providers=providers,
             models=models,
             teams=teams,
             pricing=self.pricing(providers),
             journal=JournalRow(durability=settings.journal.durability, on_failure=settings.journal.on_failure),
-            server=ServerRow(show_target=settings.server.show_target),
+            server=ServerRow(show_target=settings.server.show_target, cache_bytes=settings.cache.memory_bytes),
+            limits=tuple(self.limits),
+            budgets=tuple(self.budgets),
+            known_models=known_models(models, known),
             keys=keys,
             literals=tuple(self.literals),
             warnings=tuple(self.warnings),
@@ -148,12 +200,17 @@ class _Compiler:
         dialect = row.dialect or (known.dialect if known else None)
         base_url = row.base_url or (known.base_url if known else None)
         if dialect is None:
-            raise self.error(path, "`dialect` is missing (openai or anthropic), and the catalogue has no such provider")
+            raise self.error(
+                path, "`dialect` is missing (openai, anthropic, gemini ...), and the catalogue has no such provider"
+            )
         if base_url is None:
             raise self.error(path, "`base_url` is missing, and the catalogue has no such provider")
-        origin, prefix = self.url((*path, "base_url"), base_url)
+        origin, prefix = self.url((*path, "base_url"), self.fill(path, row, known, base_url))
+        query = row.query or (known.query if known and not row.base_url else "")
         if dialect == "anthropic":
             prefix = prefix.removesuffix("/v1")  # its SDKs leave the version to the path of each endpoint
+        if dialect == "cohere":
+            prefix = prefix.removesuffix("/v2")  # the same
         tls = row.tls
         if origin.scheme == "https" and tls.minimum_version == "1.2":
             self.warnings.append(f"{'.'.join(map(str, path))}: TLS 1.2 is allowed towards this provider")
@@ -164,7 +221,7 @@ class _Compiler:
             dialect=DialectName(dialect),
             origin=origin,
             path=prefix,
-            auth=self.auth(path, row, known),
+            auth=self.auth(path, row, known, origin),
             residency=Residency(row.residency or (known.residency if known else Residency.HOSTED)),
             tls=TlsRow(
                 ca_file=self.file((*path, "tls", "ca_file"), tls.ca_file),
@@ -175,9 +232,13 @@ class _Compiler:
             proxy=None if row.proxy is None else self.url((*path, "proxy"), row.proxy)[0],
             headers=tuple(sorted(row.headers.items())),
             price_provider=self.price_list(path, row, known),
-            stream_usage=row.stream_usage and (known.stream_usage if known else True),
-            max_tokens_field=row.max_tokens_field or (known.max_tokens_field if known else "max_tokens"),
-            count_tokens=row.count_tokens if row.count_tokens is not None else dialect == "anthropic",
+            profile=_profile(row, known),
+            query=self.fill(path, row, known, query),
+            operations=_operations(row, known),
+            also=tuple(DialectName(one) for one in row.also)
+            or (known.also if known and dialect == known.dialect else ()),
+            region=self.region(path, row, known),
+            count_tokens=row.count_tokens if row.count_tokens is not None else dialect in _COUNTING,
         )
 
     def catalogue_row(self, path: Path_, name: str, row: ProviderSettings) -> CatalogueRow | None:
@@ -188,10 +249,40 @@ class _Compiler:
             return rows[row.catalogue]
         if row.base_url is not None:
             host = urlsplit(row.base_url).netloc
-            return next(
-                (one for one in rows.values() if urlsplit(one.base_url).netloc == host and not one.local_port), None
-            )
+            found = [one for one in rows.values() if one.serves(host)]
+            # One host may have several rows: the one whose path the URL has, in the dialect it is to be spoken to in.
+            url = row.base_url
+            found.sort(key=lambda one: (one.dialect != row.dialect, not _begins_like(url, one.base_url)))
+            return found[0] if found else None
         return rows.get(name) or (rows.get(row.dialect) if row.dialect else None)
+
+    def fill(self, path: Path_, row: ProviderSettings, known: CatalogueRow | None, text: str) -> str:
+        """A URL's or query's text with its placeholders replaced by what the settings, or else the catalogue, say."""
+        values: dict[str, str] = {}
+        for name in placeholders(text):
+            if name not in _PLACED:
+                raise self.error(path, f"nothing fills `{{{name}}}`; known: {', '.join(_PLACED)}")
+            given: str = getattr(row, name)
+            try:
+                given = resolve(given, self.loaded.base) or (known.defaults.get(name, "") if known else "")
+            except ValueError as error:
+                raise self.error((*path, name), str(error)) from error
+            if not given:
+                raise self.error(path, f"`{name}` is missing: its address is {text}")
+            if _PLACED_TEXT.fullmatch(given) is None:
+                raise self.error((*path, name), "must be letters, digits, dots, dashes and underscores")
+            values[name] = given
+        return filled(text, values)
+
+    def region(self, path: Path_, row: ProviderSettings, known: CatalogueRow | None) -> str:
+        """Where a provider runs: as its settings say, or the catalogue, or the address it fills in."""
+        try:
+            given = resolve(row.region, self.loaded.base)
+        except ValueError as error:
+            raise self.error((*path, "region"), str(error)) from error
+        if not given and known is not None:
+            given = known.region or known.defaults.get("region", "")
+        return given.lower()
 
     def price_list(self, path: Path_, row: ProviderSettings, known: CatalogueRow | None) -> str:
         if row.prices and row.prices not in price_lists():
@@ -200,22 +291,24 @@ class _Compiler:
             )
         return row.prices or (known.prices if known else "")
 
-    def auth(self, path: Path_, row: ProviderSettings, known: CatalogueRow | None) -> AuthRow:
-        if row.auth is None:
-            if known is None or known.auth == "none":
-                return AuthRow()
-            return AuthRow(known.auth, SecretRef("env", known.env))
-        scheme = row.auth.scheme
-        # A provider of the catalogue has its own scheme; `bearer` is only the default where nothing is known.
-        if known is not None and known.auth != "none" and "scheme" not in self.given((*path, "auth")):
-            scheme = known.auth
-        if scheme == "none":
+    def auth(self, path: Path_, row: ProviderSettings, known: CatalogueRow | None, origin: Origin) -> AuthRow:
+        here: Path_ = (*path, "auth")
+        settings = row.auth or AuthSettings()
+        if row.auth is None and (known is None or known.auth == "none"):
             return AuthRow()
-        if row.auth.secret is None:
-            if known is None or not known.env:
-                raise self.error((*path, "auth"), "`secret` is missing")
-            return AuthRow(scheme, SecretRef("env", known.env))
-        return AuthRow(scheme, self.secret((*path, "auth", "secret"), row.auth.secret))
+        # A provider of the catalogue has its own scheme; `bearer` is only the default where nothing is known.
+        if known is not None and known.auth != "none" and "scheme" not in self.given(here):
+            settings = msgspec.convert({**msgspec.structs.asdict(settings), "scheme": known.auth}, AuthSettings)
+        if known is not None and settings.scheme == "header" and not settings.header:
+            settings = msgspec.structs.replace(settings, header=known.header)
+        if settings.secret is None and known is not None and known.env and settings.scheme in _STATIC:
+            settings = msgspec.structs.replace(settings, secret=f"${{env:{known.env}}}")
+        return auth_row(
+            settings,
+            origin,
+            refuse=lambda name, reason: self.error((*here, name) if name else here, reason),
+            refer=lambda name, text: self.secret((*here, name), text),
+        )
 
     def given(self, path: Path_) -> set[str | int]:
         return {
@@ -234,7 +327,8 @@ class _Compiler:
         self.warnings.append(
             f"{'.'.join(map(str, path))}: the secret stands in the file itself; use ${{env:NAME}} or ${{file:path}}"
         )
-        ref = SecretRef("file", str(self.secrets_dir / "-".join(map(str, path[:2]))))
+        own = path[:2] if path[-1] == "secret" else (*path[:2], path[-1])
+        ref = SecretRef("file", str(self.secrets_dir / "-".join(map(str, own))))
         self.literals.append((ref, text))
         return ref
 
@@ -278,17 +372,37 @@ class _Compiler:
                 )
             if target.model == "*" and not wild:
                 raise self.error((*here, "model"), "the target `*` needs a model named `prefix/*`")
+            problem = refused(target.when) if target.when else None
+            if problem is not None:
+                raise self.error((*here, "when"), problem)
+        self.warnings += decided_by_callers(path, row, providers)
+        regions = self.regions(path, row, providers)
         if not any(target.weight for target in row.targets):
             raise self.error((*path, "targets"), "every target has weight 0")
-        for i, other in enumerate(row.fallbacks):
-            if other not in self.settings.models:
-                raise self.error((*path, "fallbacks", i), f"no model `{other}`{_near(other, self.settings.models)}")
-            if other == name:
+        fallbacks: list[FallbackRow] = []
+        for i, entry in enumerate(row.fallbacks):
+            other = entry if isinstance(entry, FallbackSettings) else FallbackSettings(model=entry)
+            if other.model not in self.settings.models:
+                raise self.error(
+                    (*path, "fallbacks", i), f"no model `{other.model}`{_near(other.model, self.settings.models)}"
+                )
+            if other.model == name:
                 raise self.error((*path, "fallbacks", i), "a model is not its own fallback")
+            fallbacks.append(FallbackRow(other.model, tuple(code for word in other.on for code in FALLBACK_ON[word])))
         timeouts = row.timeouts
+        self.scope(("models", name), f"model/{name}", row.limits, None)
         return ModelRow(
             name=name,
-            targets=tuple(TargetRow(target.provider, target.model, target.weight) for target in row.targets),
+            targets=tuple(
+                TargetRow(
+                    target.provider,
+                    target.model,
+                    target.weight,
+                    traits_of(target, target.model, row, providers[target.provider].price_provider),
+                    target.when,
+                )
+                for target in row.targets
+            ),
             timeouts=TimeoutsRow(
                 connect_seconds=timeouts.connect_seconds,
                 first_token_seconds=timeouts.first_token_seconds,
@@ -296,13 +410,45 @@ class _Compiler:
                 total_seconds=timeouts.total_seconds,
             ),
             strategy=row.strategy,
-            fallbacks=tuple(row.fallbacks),
+            attempts=row.retries.attempts,
+            fallbacks=tuple(fallbacks),
             default_max_tokens=row.default_max_tokens,
             max_tokens=row.max_tokens,
             drop_unsupported=row.drop_unsupported,
             environments=tuple(row.environments),
+            regions=regions,
+            subject=Subject(row.subject),
+            shadow=self.shadow(path, name, row.shadow),
             created=self.created,
+            cache=None if row.cache is None else cache_row(row.cache),
         )
+
+    def shadow(self, path: Path_, name: str, row: ShadowSettings | None) -> ShadowRow | None:
+        """The model that mirrors another one's calls."""
+        if row is None:
+            return None
+        if row.model not in self.settings.models:
+            raise self.error(
+                (*path, "shadow", "model"), f"no model `{row.model}`{_near(row.model, self.settings.models)}"
+            )
+        if row.model == name:
+            raise self.error((*path, "shadow", "model"), "a model is not its own shadow")
+        return ShadowRow(row.model, row.share)
+
+    def regions(self, path: Path_, row: ModelSettings, providers: Mapping[str, ProviderRow]) -> tuple[str, ...]:
+        """The regions a model is bound to, of which at least one must be a target's."""
+        regions = tuple(one.lower() for one in row.regions)
+        there = [providers[target.provider].region for target in row.targets]
+        if regions and not set(regions) & set(there):
+            known = {one for one in there if one}
+            raise self.error((*path, "regions"), f"no target is known to run there{_near(regions[0], known)}")
+        if regions and "" in there:
+            provider = row.targets[there.index("")].provider
+            self.warnings.append(
+                f"{'.'.join(map(str, path))}: where the provider {provider} runs is not known, so `regions` leaves it out; "
+                "say it with `region`"
+            )
+        return regions
 
     # --- tenants ------------------------------------------------------------------------------------------
 
@@ -316,6 +462,7 @@ class _Compiler:
             if tenant.name in names:
                 raise self.error(("tenants", i, "name"), f"the tenant `{tenant.name}` is there twice")
             names.add(tenant.name)
+            self.scope(("tenants", i), f"tenant/{tenant.name}", tenant.limits, tenant.budget)
             for j, team in enumerate(tenant.teams):
                 path: Path_ = ("tenants", i, "teams", j)
                 if (tenant.name, team.name) in seen:
@@ -330,16 +477,34 @@ class _Compiler:
                         models=tuple(team.models),
                         max_tokens=team.max_tokens,
                         tool_depth=team.tool_depth,
+                        passthrough=self.provider_names((*path, "passthrough"), team.passthrough),
+                        regions=tuple(one.lower() for one in team.regions),
+                        residency=None if team.residency is None else Residency(team.residency),
                     )
                 )
+                self.scope(path, f"team/{tenant.name}/{team.name}", team.limits, team.budget)
+                if team.each_user is not None:
+                    each = team.each_user
+                    self.scope((*path, "each_user"), f"user/{tenant.name}/{team.name}", each.limits, each.budget)
                 for k, key in enumerate(team.keys):
                     here = (*path, "keys", k)
                     text, entry = self.key(here, tenant.name, team, key)
                     if text in secrets:
                         raise self.error((*here, "secret"), "the same key is used twice")
                     secrets[text] = here
+                    self.scope(here, f"key/{tenant.name}/{entry.key_id}", key.limits, key.budget)
                     keys.append((text, entry))
         return tuple(teams), tuple(keys)
+
+    def scope(self, path: Path_, name: str, limits: LimitSettings | None, budget: BudgetSettings | None) -> None:
+        """Keep what is limited and budgeted of one scope."""
+        if limits is not None:
+            self.limits.append(LimitedRow(name, limit_row(limits)))
+        if budget is not None:
+            try:
+                self.budgets.append(BudgetedRow(name, budget_row(budget)))
+            except ValueError as error:
+                raise self.error((*path, "budget"), str(error)) from error
 
     def key(self, path: Path_, tenant: str, team: TeamSettings, key: KeySettings) -> tuple[str, KeyEntry]:
         try:
@@ -369,6 +534,13 @@ class _Compiler:
             if name != "*" and name not in known and wild not in known and not name.endswith("/*"):
                 raise self.error((*path, i), f"no model `{name}`{_near(name, known)}")
 
+    def provider_names(self, path: Path_, names: list[str]) -> tuple[str, ...]:
+        known = self.settings.providers
+        for i, name in enumerate(names):
+            if name != "*" and name not in known:
+                raise self.error((*path, i), f"no provider `{name}`{_near(name, known)}")
+        return tuple(names)
+
     # --- prices -------------------------------------------------------------------------------------------
 
     def pricing(self, providers: tuple[ProviderRow, ...]) -> PricingRow:
@@ -381,46 +553,36 @@ class _Compiler:
                     ("pricing", "prices", i, "provider"),
                     f"no provider `{price.provider}`{_near(price.provider, names)}",
                 )
-            day = dt.date.fromisoformat(price.valid_from)
-            start = dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
-            rows.append(
-                PriceRow(
-                    provider=price.provider,
-                    model=price.model,
-                    rates=_rates(price),
-                    valid_from=int(start.timestamp()),
-                    version=f"file/{price.valid_from}",
-                )
-            )
+            rows.append(price_row(price))
         for name in sorted({row.price_provider for row in providers if row.price_provider}):
             rows += price_rows(name)
         return PricingRow(
             rows=tuple(rows),
             unknown=UnknownPrice(settings.unknown),
-            ceiling=_rates(settings.ceiling),
+            ceiling=rates_of(settings.ceiling),
             version=price_version(),
         )
 
 
-def _rates(row: RateSettings) -> Rates:
-    return Rates(
-        input=_nano(row.input),
-        output=_nano(row.output),
-        cached=_nano_or_none(row.cached),
-        cache_write=_nano_or_none(row.cache_write),
-        cache_write_1h=_nano_or_none(row.cache_write_1h),
-        reasoning=_nano_or_none(row.reasoning),
-        input_audio=_nano_or_none(row.input_audio),
-        output_audio=_nano_or_none(row.output_audio),
-    )
+def _begins_like(url: str, known: str) -> bool:
+    """Whether the path of a URL begins as that of a catalogue's row does, whatever its placeholders are."""
+    theirs, ours = urlsplit(url).path.split("/"), urlsplit(known).path.split("/")
+    return len(theirs) >= len(ours) and all(a == b or "{" in b for a, b in zip(theirs, ours, strict=False))
 
 
-def _nano(text: str) -> int:
-    return int(Decimal(text) * NANO_PER_UNIT)
+def _profile(row: ProviderSettings, known: CatalogueRow | None) -> ProfileRow:
+    """The flags of the catalogue's row with those the settings name; of an unknown server only the usual one."""
+    base = msgspec.structs.asdict(known.profile if known else Profile())
+    own = {name: value for name, value in msgspec.structs.asdict(row.profile).items() if value is not None}
+    return msgspec.convert({**base, **own}, ProfileRow)
 
 
-def _nano_or_none(text: str | None) -> int | None:
-    return None if text is None else _nano(text)
+def _operations(row: ProviderSettings, known: CatalogueRow | None) -> tuple[Operation, ...]:
+    """What the provider has endpoints for, where that is said. Who chats can be asked how many tokens that takes."""
+    found = tuple(Operation(one) for one in row.operations)
+    if not found and known is not None and row.dialect in (None, known.dialect):
+        found = known.operations
+    return (*found, Operation.COUNT_TOKENS) if Operation.CHAT in found else found
 
 
 def _near(name: str, known: Iterable[str]) -> str:

@@ -20,38 +20,62 @@ import msgspec
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from ostiary.bootstrap.expression import conditions_of
 from ostiary.bootstrap.job import DataJob
+from ostiary.bootstrap.ledger import Ledger
 from ostiary.bootstrap.ready import tell_ready
+from ostiary.bootstrap.shared import shared_counters
 from ostiary.bootstrap.system import SystemClock, SystemRandom, UuidIds
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, GatewayError, OperatorError, OstiaryError
 from ostiary.core.event import Kind, Unauthenticated
-from ostiary.core.limit import CONNECTIONS_MAX, SECRETS_POLL_SECONDS, SNAPSHOT_POLL_SECONDS
+from ostiary.core.limit import CONNECTIONS_MAX, LEDGER_SECONDS, SECRETS_POLL_SECONDS, SNAPSHOT_POLL_SECONDS
+from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.audit.refusals import Refusals
-from ostiary.gateway.dialect import Dialect
+from ostiary.gateway.dialect import ClientDialect, ProviderDialect
 from ostiary.gateway.dialect.anthropic import Anthropic
+from ostiary.gateway.dialect.bedrock import Bedrock
+from ostiary.gateway.dialect.cohere import Cohere
+from ostiary.gateway.dialect.completions import Completions
+from ostiary.gateway.dialect.gemini import Gemini
 from ostiary.gateway.dialect.openai import OpenAI
+from ostiary.gateway.dialect.responses import Responses
 from ostiary.gateway.edge.app import Gateway
+from ostiary.gateway.meter.hold import Holds
 from ostiary.gateway.ports import Clock, Journal
 from ostiary.gateway.route.plan import Strategy
+from ostiary.gateway.route.strategies.cheapest import cheapest
+from ostiary.gateway.route.strategies.least_busy import least_busy
+from ostiary.gateway.route.strategies.least_latency import least_latency
+from ostiary.gateway.route.strategies.priority import priority
+from ostiary.gateway.route.strategies.split import split
+from ostiary.gateway.route.strategies.sticky import sticky
 from ostiary.gateway.route.strategies.weighted import weighted
 from ostiary.gateway.world import World
+from ostiary.net import address
 from ostiary.net.client import HttpUpstream
+from ostiary.net.credentials import ProviderCredentials
 from ostiary.serving.server import Server
 from ostiary.serving.tls import Certificate
 from ostiary.snapshot.keys import KeyTable
+from ostiary.snapshot.tables import ProviderRow
 from ostiary.store.journal.disk import OsDisk
 from ostiary.store.journal.opening import open_journal
 from ostiary.store.published.keyring import PublishedKeys
 from ostiary.store.published.reader import PublishedReader
 from ostiary.store.published.secrets import LoadedSecrets
+from ostiary.store.replay.files import FileReplays
 from ostiary.telemetry import log, shared
 from ostiary.telemetry.metrics import Metrics
 
 _MINUTE_NS: Final = 60_000_000_000
 _TLS_POLL_TICKS: Final = 10
+_LEDGER_TICKS: Final = round(LEDGER_SECONDS / SNAPSHOT_POLL_SECONDS)
+_REPLAY_SWEEP_TICKS: Final = round(3_600 / SNAPSHOT_POLL_SECONDS)
+"""Kept answers are looked through at the start and then about hourly."""
+
 _SECRETS_POLL_TICKS: Final = round(SECRETS_POLL_SECONDS / SNAPSHOT_POLL_SECONDS)
 _FAULT_REPEAT_SECONDS: Final = 60.0
 _REASONS_KEPT: Final = 100
@@ -61,19 +85,49 @@ _FIRST_KEYS_TRIES: Final = 50
 _log: Final = log.Log("data")
 
 
-def dialects() -> dict[DialectName, Dialect]:
-    """The wire formats this version speaks."""
-    return {DialectName.OPENAI: OpenAI(), DialectName.ANTHROPIC: Anthropic()}
+def clients() -> dict[DialectName, ClientDialect]:
+    """The wire formats that clients may speak."""
+    return {
+        DialectName.OPENAI: OpenAI(),
+        DialectName.ANTHROPIC: Anthropic(),
+        DialectName.RESPONSES: Responses(),
+        DialectName.COMPLETIONS: Completions(),
+        DialectName.GEMINI: Gemini(),
+    }
 
 
-def variants() -> dict[str, Dialect]:
-    """OpenAI's dialect by the name under which a compatible server knows a bound on output."""
-    return {"max_tokens": OpenAI("max_tokens")}
+def provider_dialect(row: ProviderRow, dialect: DialectName) -> ProviderDialect:
+    """A wire format a provider speaks, in the form its row asks for."""
+    match dialect:
+        case DialectName.OPENAI:
+            return OpenAI(row.profile)
+        case DialectName.ANTHROPIC:
+            return Anthropic()
+        case DialectName.RESPONSES:
+            return Responses()
+        case DialectName.COMPLETIONS:
+            return Completions()
+        case DialectName.GEMINI:
+            return Gemini()
+        case DialectName.BEDROCK:
+            return Bedrock()
+        case DialectName.COHERE:
+            return Cohere()
+        case _:
+            raise ValueError(dialect)
 
 
 def strategies() -> dict[str, Strategy]:
     """The routing strategies this version knows."""
-    return {"weighted": weighted}
+    return {
+        "cheapest": cheapest,
+        "least-busy": least_busy,
+        "least-latency": least_latency,
+        "priority": priority,
+        "split": split,
+        "sticky": sticky,
+        "weighted": weighted,
+    }
 
 
 class RefusalRecorder:
@@ -130,20 +184,38 @@ class Worker:
         self.keys = PublishedKeys((data_dir / "pepper.key").read_bytes(), self.clock)
         self.keys.swap(self._first_keys())
         self.upstream = HttpUpstream(self.clock, report=lambda text: _log.error("tls_files", reason=text))
+        self.metadata = HttpUpstream(self.clock, vet=address.vet_metadata)
+        self.credentials = ProviderCredentials(self.upstream, self.metadata, self.secrets, self.clock)
+        self.replays = FileReplays(data_dir / "replay", self.clock)
+        digest_key = (data_dir / "digest.key").read_bytes()
+        self.shared = shared_counters(
+            job, opened.origin, index, clock=self.clock, random=SystemRandom(), observer=self.metrics
+        )
         self.world = World(
             index=index,
+            conditions=conditions_of(index),
             upstream=self.upstream,
             journal=self.journal,
-            secrets=self.secrets,
+            credentials=self.credentials,
             observer=self.metrics,
             clock=self.clock,
             ids=UuidIds(),
             random=SystemRandom(),
-            dialects=dialects(),
-            variants=variants(),
+            clients=clients(),
+            providers=provider_dialect,
             strategies=strategies(),
-            digests=Digests((data_dir / "digest.key").read_bytes()),
+            digests=Digests(digest_key),
+            replays=self.replays,
+            idempotency=IdempotencyKeys(digest_key),
+            shared=self.shared,
         )
+        holds = self.world.holds
+        self.ledger = (
+            Ledger(data_dir, holds) if isinstance(holds, Holds) else Ledger(data_dir, holds.escrow, self.journal.origin)
+        )
+        counted = self.ledger.restore(index)
+        if counted:
+            _log.info("budgets_restored", records=counted)
         self.metrics.known_models(frozenset(index.models))
         self.refusals = RefusalRecorder(self.journal, self.metrics, self.clock)
         self.certificate: Certificate | None = None
@@ -162,6 +234,10 @@ class Worker:
             time.sleep(SNAPSHOT_POLL_SECONDS)  # before the loop serves anyone
         raise OperatorError(Code.CONFIG_INVALID, "the published keys and their delta do not belong together")
 
+    def degraded(self) -> str:
+        """What does not work as it should in a worker that serves, or empty."""
+        return "" if self.shared is None else self.shared.away
+
     def ready(self) -> str:
         """Why this worker should get no traffic, or empty."""
         if self.draining:
@@ -174,8 +250,8 @@ class Worker:
         """Serve until told to stop, then drain."""
         loop = asyncio.get_running_loop()
         self.journal.start()
-        gateway = Gateway(self.world, self.keys, self, self.refusals)
-        self.server = Server(gateway, self.clock, loop, _connections_max())
+        self.gateway = Gateway(self.world, self.keys, self, self.refusals)
+        self.server = Server(self.gateway, self.clock, loop, _connections_max())
         tls = self.job.tls
         if tls is not None:
             self.certificate = Certificate(
@@ -188,6 +264,10 @@ class Worker:
         loop.add_signal_handler(signal.SIGINT, self._interrupted)
         if self.job.lifeline_fd >= 0:  # ends with the supervisor, however it ended
             loop.add_reader(self.job.lifeline_fd, self._stop.set)
+        tasks: list[asyncio.Task[None]] = []
+        if self.shared is not None:
+            await self.shared.start()
+            tasks.append(loop.create_task(self.shared.run()))
         await self.server.start(
             [socket.socket(fileno=self.job.socket_fd)], None if self.certificate is None else self.certificate.context
         )
@@ -196,18 +276,27 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
+        tasks.append(loop.create_task(self._watch()))
         tell_ready(self.job.ready_fd)
-        watch = loop.create_task(self._watch())
         await self._stop.wait()
         if self.job.lifeline_fd >= 0:
             loop.remove_reader(self.job.lifeline_fd)
         self.draining = True
         _log.info("draining", connections=self.server.connections)
         await self.server.drain(self.job.drain_seconds, self._notice_seconds)
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+        await self.world.detached.end()
+        await self.gateway.shadows.end()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.shared is not None:
+            await self.shared.aclose()
+        await self.credentials.aclose()
+        await self.metadata.aclose()
         await self.upstream.aclose()
         self.refusals.tick(final=True)
+        with self._told("ledger"):
+            self.ledger.write(self.ledger.snapshot(self.journal.origin, self.journal.place()))
         self.metrics.flush()
         self.journal.close()
 
@@ -233,18 +322,25 @@ class Worker:
             with self._told("metrics"):
                 self.metrics.loop_lag.set(max(0.0, loop.time() - expected))
                 self.metrics.streams(self.world.open_streams)
+                self._count_shadows()
                 if self.server is not None:
                     self.metrics.connections.set(self.server.connections)
                 self.metrics.flush()
             unsynced_bytes, sync_seconds = self.journal.lag()
             self.metrics.unsynced_bytes.set(unsynced_bytes)
             self.metrics.sync_seconds.set(sync_seconds)
+            if self.job.slot == 0 and ticks % _REPLAY_SWEEP_TICKS == 1:
+                with self._told("replays"):
+                    await loop.run_in_executor(None, self.replays.sweep)
             with self._told("refusals"):
                 self.refusals.tick()
             with self._told("keys"):
                 await self._take_keys(loop)
             with self._told("snapshot"):
                 await self._take_snapshot(loop, look_at_secrets=ticks % _SECRETS_POLL_TICKS == 0)
+            if ticks % _LEDGER_TICKS == 0:
+                with self._told("ledger"):
+                    await self._keep_ledger(loop)
             with self._told("certificate"):
                 await self._take_certificate(loop, due=ticks % _TLS_POLL_TICKS == 0)
 
@@ -262,6 +358,12 @@ class Worker:
                 self._said[what + reason] = now
                 _log.error("refresh_refused", what=what, reason=reason)
 
+    def _count_shadows(self) -> None:
+        shadows = self.gateway.shadows
+        if shadows.dropped:
+            self.metrics.shadows_dropped.inc(shadows.dropped)
+            shadows.dropped = 0
+
     async def _take_keys(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.reader.keys_changed():
             table = await loop.run_in_executor(None, self.reader.read_keys)
@@ -275,9 +377,14 @@ class Worker:
         elif not (look_at_secrets and await loop.run_in_executor(None, self.secrets.changed)):
             return
         self._say_missing(await loop.run_in_executor(None, self.secrets.load, index))
-        self.world.swap(index)
+        self.world.swap(index, await loop.run_in_executor(None, conditions_of, index))
         self.metrics.known_models(frozenset(index.models))
         _log.info("snapshot_taken", snapshot=index.id)
+
+    async def _keep_ledger(self, loop: asyncio.AbstractEventLoop) -> None:
+        await loop.run_in_executor(
+            None, self.ledger.write, self.ledger.snapshot(self.journal.origin, self.journal.place())
+        )
 
     async def _take_certificate(self, loop: asyncio.AbstractEventLoop, *, due: bool) -> None:
         if due and self.certificate is not None and await loop.run_in_executor(None, self.certificate.refresh):

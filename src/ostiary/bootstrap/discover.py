@@ -12,7 +12,6 @@ import msgspec
 
 from ostiary.control.catalogue import SELF_HOSTED, CatalogueRow, catalogue, listed_models
 from ostiary.settings import (
-    AuthSettings,
     Loaded,
     ModelSettings,
     ProviderSettings,
@@ -46,7 +45,11 @@ def discover(loaded: Loaded, own_ports: frozenset[int]) -> tuple[Loaded, tuple[F
     `own_ports` are left alone: a gateway does not offer itself.
     """
     rows = catalogue()
-    found = [_hosted(name, row) for name, row in rows.items() if row.env and os.environ.get(row.env)]
+    found = [
+        _hosted(name, row)
+        for name, row in rows.items()
+        if row.env and row.discover and not row.wanted() and os.environ.get(row.env)
+    ]
     local = [(name, row) for name, row in rows.items() if row.local_port and row.local_port not in own_ports]
     with ThreadPoolExecutor(max_workers=max(len(local), 1)) as pool:
         found += [one for one in pool.map(lambda pair: _local(*pair), local) if one is not None]
@@ -58,13 +61,8 @@ def _settings(base: Settings, rows: dict[str, CatalogueRow], found: list[Found])
     models: dict[str, ModelSettings] = {}
     for one in found:
         row = rows[one.name]
-        auth = (
-            AuthSettings(scheme="none")
-            if row.auth == "none"
-            else AuthSettings(scheme=row.auth, secret=f"${{env:{row.env}}}")
-        )
         providers[one.name] = ProviderSettings(
-            catalogue=one.name, auth=auth, prices=row.prices or (SELF_HOSTED if row.local_port else "")
+            catalogue=one.name, prices=row.prices or (SELF_HOSTED if row.local_port else "")
         )
         models[f"{one.name}/*"] = ModelSettings(targets=[TargetSettings(provider=one.name, model="*")])
         for model in one.models:

@@ -12,6 +12,16 @@ class TlsFiles(msgspec.Struct, frozen=True):
     client_ca_file: str
 
 
+class CountersJob(msgspec.Struct, frozen=True):
+    """Where shared counters are: the file with their URL, what their names begin with, whose journals the data folder
+    holds, and how many workers there are here."""
+
+    url_file: str
+    prefix: str
+    identity: str
+    workers: int
+
+
 class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
     """A data worker: its slot, the socket it inherits, where its files are. It stops when `lifeline_fd` ends."""
 
@@ -24,16 +34,18 @@ class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
     drain_notice_seconds: float
     log_level: str
     tls: TlsFiles | None = None
+    counters: CountersJob | None = None
     ready_fd: int = -1
     lifeline_fd: int = -1
 
 
 class OpsJob(msgspec.Struct, frozen=True, kw_only=True, tag="ops"):
-    """The ops process. `config_file` is empty where there is none; `database` is the file that it names."""
+    """The ops process. `config_file` is empty where there is none; `storage` is the `storage.url` to go on with where
+    that file has become unreadable."""
 
     data_dir: str
     config_file: str
-    database: str
+    storage: str
     socket_fd: int
     log_level: str
     replica: str

@@ -18,32 +18,26 @@ from typing import Final
 
 import msgspec
 
+from ostiary.bootstrap.replica import claim
+from ostiary.bootstrap.storage import open_storage
 from ostiary.bootstrap.system import SystemClock, UuidIds
 from ostiary.core.digest import key_name
 from ostiary.core.error import Code, OperatorError
 from ostiary.govern.actor import Actor, operator
 from ostiary.govern.keys.service import KeyService
 from ostiary.govern.overlay import FileTeam, Overlay
+from ostiary.govern.ports import Installation
 from ostiary.govern.teams.service import TeamService
 from ostiary.govern.tenants.service import TenantService
 from ostiary.govern.usage.service import UsageService
 from ostiary.projector.loop import Projector
 from ostiary.settings import Loaded
 from ostiary.store.journal.reader import JournalFiles
-from ostiary.store.sqlite.database import Database
-from ostiary.store.sqlite.installation import SqliteInstallation
-from ostiary.store.sqlite.keys import SqliteKeys
-from ostiary.store.sqlite.outbox import SqliteOutbox
-from ostiary.store.sqlite.teams import SqliteTeams
-from ostiary.store.sqlite.tenants import SqliteTenants
-from ostiary.store.sqlite.usage import SqliteUsage
 
 PEPPER_FILE: Final = "pepper.key"
 DIGEST_FILE: Final = "digest.key"
-DATABASE_FILE: Final = "ostiary.db"
 JOURNAL_DIR: Final = "journal"
 _KEY_BYTES: Final = 32
-_SQLITE: Final = "sqlite:///"
 
 
 class InstallationKeys(msgspec.Struct, frozen=True):
@@ -62,9 +56,10 @@ class Offline:
     """The stores and services of one installation. `close` it, or use `opened`."""
 
     def __init__(self, loaded: Loaded, data_dir: Path | None = None) -> None:
-        """Opens, creates or migrates what is in the data folder, which is the file's unless given.
+        """Opens, creates or migrates what is in the data folder, which is the file's unless given, and the database.
 
-        Raises OperatorError: store.unavailable (the database, its schema), config.invalid (the installation's keys).
+        Raises OperatorError: store.unavailable (the database, its schema), config.invalid (the installation's keys, the
+        database's URL or driver, a replica's name that is another's).
         """
         self.loaded = loaded
         self.data_dir = loaded.data_dir if data_dir is None else data_dir
@@ -73,17 +68,19 @@ class Offline:
         self.ids = UuidIds()
         self.overlay = overlay_of(loaded)
         make_data_dir(self.data_dir)
-        self.database = Database.open(database_path(loaded, self.data_dir))
+        self.storage = open_storage(loaded, self.data_dir, self.clock)
+        self.database = self.storage.database
         try:
-            self.installation_keys = ensure_keys(self.data_dir, SqliteInstallation(self.database))
+            self.installation_keys = ensure_keys(self.data_dir, self.storage.installation)
+            self.claim()
         except BaseException:
             self.database.close()
             raise
-        self.tenant_store = SqliteTenants(self.database)
-        self.team_store = SqliteTeams(self.database)
-        self.key_store = SqliteKeys(self.database)
-        self.usage_store = SqliteUsage(self.database)
-        self.outbox = SqliteOutbox(self.database)
+        self.tenant_store = self.storage.tenants
+        self.team_store = self.storage.teams
+        self.key_store = self.storage.keys
+        self.usage_store = self.storage.usage
+        self.outbox = self.storage.outbox
         self.tenants = TenantService(self.tenant_store, self.overlay, self.clock, self.ids)
         self.teams = TeamService(self.team_store, self.tenant_store, self.overlay, self.clock, self.ids)
         self.keys = KeyService(
@@ -98,6 +95,14 @@ class Offline:
         self.usage = UsageService(self.usage_store)
         self.projector = Projector(JournalFiles(self.journal_root), self.usage_store)
         self.actor = local_operator()
+
+    def claim(self, *replicas: str) -> None:
+        """Make sure, where others use the database too, that the journal's replicas and these are nobody else's.
+
+        Raises OperatorError config.invalid where one is.
+        """
+        if self.storage.shared:
+            claim(self.storage.installation, self.journal_root, self.ids, replicas)
 
     def close(self) -> None:
         """Close the database."""
@@ -133,14 +138,6 @@ def make_data_dir(path: Path) -> None:
         ) from error
 
 
-def database_path(loaded: Loaded, data_dir: Path) -> Path:
-    """The database file that `storage.url` names, relative to the configuration file; else the data folder's."""
-    url = loaded.settings.storage.url
-    if url.startswith(_SQLITE):
-        return (loaded.base / url.removeprefix(_SQLITE)).resolve()
-    return data_dir / DATABASE_FILE
-
-
 def overlay_of(loaded: Loaded) -> Overlay:
     """What the configuration file defines, as the services need to know it."""
     teams: dict[tuple[str, str], FileTeam] = {}
@@ -160,7 +157,7 @@ def overlay_of(loaded: Loaded) -> Overlay:
     )
 
 
-def ensure_keys(data_dir: Path, installation: SqliteInstallation) -> InstallationKeys:
+def ensure_keys(data_dir: Path, installation: Installation) -> InstallationKeys:
     """The installation's keys, made where this is a new installation.
 
     Two processes that start at once agree on one. Raises OperatorError config.invalid where a file is missing from,
@@ -172,7 +169,7 @@ def ensure_keys(data_dir: Path, installation: SqliteInstallation) -> Installatio
         raise OperatorError(
             Code.CONFIG_INVALID,
             f"{pepper_path} is missing: the keys stored in the database are void without it. Put it back from the "
-            f"backup (its id is {known}).",
+            f"backup, or copy it from another replica (its id is {known}).",
         )
     pepper = _key_file(pepper_path)
     digest_key = _key_file(data_dir / DIGEST_FILE)

@@ -18,9 +18,10 @@ from ostiary.bootstrap.offline import Offline
 from ostiary.bootstrap.publication import Publication
 from ostiary.bootstrap.ready import tell_ready
 from ostiary.control.admin import Admin
-from ostiary.core.error import OperatorError, OstiaryError
-from ostiary.core.limit import CONFIG_POLL_SECONDS, ROWS_POLL_SECONDS
+from ostiary.core.error import Code, OperatorError, OstiaryError
+from ostiary.core.limit import CONFIG_POLL_SECONDS, ROWS_POLL_SECONDS, USAGE_UPKEEP_SECONDS
 from ostiary.projector.loop import Projector
+from ostiary.projector.step import day_of
 from ostiary.serving.server import Server
 from ostiary.settings import Loaded, Settings, StorageSettings, load
 from ostiary.store.journal.reader import JournalFiles
@@ -29,7 +30,8 @@ from ostiary.telemetry.metrics import render_all
 
 _FAULT_REPEAT_SECONDS: Final = 60.0
 _REASONS_KEPT: Final = 100
-_AT_START: Final = ("data_dir", "server", "admin", "storage", "journal", "log")
+_AT_START: Final = ("data_dir", "server", "admin", "storage", "counters", "journal", "log")
+_DAY_NS: Final = 86_400 * 1_000_000_000
 _log: Final = log.Log("ops")
 
 
@@ -56,6 +58,7 @@ class Ops:
             # The file was changed for the worse while this process was not there to refuse it. What was published
             # before stays in use; health, metrics and projection do not wait for the file.
             _log.error("change_refused", reason=refused)
+        self._rows_fault = ""
         self._running = settings if self.publication.taken else None
         self.projector = Projector(JournalFiles(self.offline.journal_root), self.offline.usage_store, self._faulted)
         self._stop = asyncio.Event()
@@ -72,7 +75,11 @@ class Ops:
         server = Server(Admin(self.ready, render_all), self.clock, loop)
         await server.start([socket.socket(fileno=self.job.socket_fd)])
         tell_ready(self.job.ready_fd)
-        tasks = [loop.create_task(self.projector.run(self._stop)), loop.create_task(self._watch())]
+        tasks = [
+            loop.create_task(self.projector.run(self._stop)),
+            loop.create_task(self._watch()),
+            loop.create_task(self._keep()),
+        ]
         stopping = loop.create_task(self._stop.wait())
         # A task that ends by itself has failed in a way nobody foresaw. Going on without it would look healthy and
         # publish or project nothing, so the process ends and is started again.
@@ -88,6 +95,8 @@ class Ops:
 
     def ready(self) -> str:
         """Why not, or empty. A refused configuration does not count: the one before it is in use."""
+        if self._rows_fault:
+            return f"changes are not published: {self._rows_fault}"
         if self.projector.faults:
             return "the journal is not projected: " + ", ".join(sorted(self.projector.faults))
         return ""
@@ -120,14 +129,34 @@ class Ops:
                     if self._file_changed():
                         await asyncio.to_thread(self._look_at_file)
                 except OperatorError as error:
-                    _log.error("change_refused", reason=error.message)
+                    if error.code is not Code.STORE_UNAVAILABLE or self._worth_saying(f"file: {error.message}"):
+                        _log.error("change_refused", reason=error.message)
             try:
-                # Looking costs microseconds and is done here; what it finds is dealt with off the loop.
-                if self.offline.database.revision() != self._seen_rows:
-                    await asyncio.to_thread(self._look_at_rows)
+                # Off the loop: where the database is a server, the answer may be long in coming.
+                await asyncio.to_thread(self._look_at_rows)
             except OperatorError as error:  # tried again at each look
+                self._rows_fault = error.message if error.code is Code.STORE_UNAVAILABLE else ""
                 if self._worth_saying(error.message):
-                    _log.error("change_refused", reason=error.message)
+                    _log.error("rows_unread" if self._rows_fault else "change_refused", reason=error.message)
+            else:
+                self._rows_fault = ""
+
+    async def _keep(self) -> None:
+        """Make room for the days to come, and give up calls that are older than they are to be kept."""
+        while not self._stop.is_set():
+            try:
+                await asyncio.to_thread(self._keep_usage)
+            except OstiaryError as error:  # tried again the next time; the projector makes what it needs itself
+                _log.error("upkeep_failed", reason=error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(USAGE_UPKEEP_SECONDS):
+                    await self._stop.wait()
+
+    def _keep_usage(self) -> None:
+        # As at the start. Where not even that is known, because the file was unreadable then, nothing is given up.
+        now_ns, days = self.clock.now_ns(), None if self._running is None else self._running.storage.call_days
+        since = "" if days is None else day_of(now_ns - (days - 1) * _DAY_NS)
+        self.offline.usage_store.keep(day_of(now_ns), since)
 
     def _file_changed(self) -> bool:
         """Whether the file is worth a longer look."""
@@ -144,7 +173,12 @@ class Ops:
         if not asked and (seen == self._seen_file or seen != before):
             return
         self._seen_file = seen  # a file that is refused is looked at again only when it changes again
-        self.loaded = self.publication.reload(self.loaded)
+        try:
+            self.loaded = self.publication.reload(self.loaded)
+        except OperatorError as error:
+            if error.code is Code.STORE_UNAVAILABLE:  # nothing is wrong with the file: it is tried at each look
+                self._seen_file = (0, 0, 0)
+            raise
         _log.info("configuration_taken", warnings=len(self.publication.warnings))
         for text in (*self.publication.warnings, *self._at_next_start()):
             _log.warning("configuration", reason=text)
@@ -177,7 +211,7 @@ def _loaded(job: OpsJob) -> tuple[Loaded, str]:
     try:
         return load(file), ""
     except OperatorError as error:
-        storage = StorageSettings(url=f"sqlite:///{job.database}")
+        storage = StorageSettings(url=job.storage)
         return Loaded(Settings(data_dir=job.data_dir, storage=storage), file, {}, file.parent), error.message
 
 

@@ -13,11 +13,13 @@ from typing import NoReturn
 
 import msgspec
 
+from ostiary.bootstrap.counters import shared_counters
 from ostiary.bootstrap.discover import Found
 from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
 from ostiary.bootstrap.lock import lock
-from ostiary.bootstrap.offline import Offline, database_path, make_data_dir, opened
-from ostiary.bootstrap.publication import Publication
+from ostiary.bootstrap.offline import Offline, make_data_dir, opened
+from ostiary.bootstrap.publication import SECRETS_DIR, Publication
+from ostiary.bootstrap.storage import handed_on
 from ostiary.core.error import Code, OperatorError
 from ostiary.serving.tls import Certificate
 from ostiary.settings import DEFAULT_TEAM, DEFAULT_TENANT, Loaded, ServerSettings
@@ -46,10 +48,13 @@ def prepare(loaded: Loaded) -> Prepared:
     make_data_dir(data_dir)
     lock_fd = lock(data_dir, server.drain_seconds + 5.0, _tell)
     tls = _tls(loaded, server)
+    counters = shared_counters(loaded, data_dir)
     sockets = _bind(server.host, server.port, server.workers)
     admin = _bind(settings.admin.host, settings.admin.port, 1)
     port, admin_port = sockets[0].getsockname()[1], admin[0].getsockname()[1]
+    replica = os.environ.get("OSTIARY_REPLICA", "r0")
     with opened(loaded) as offline:
+        offline.claim(replica)
         publication = Publication(offline, frozenset({port, admin_port}))
         publication.take_file(loaded)
         key = "" if loaded.file is not None else _first_key(offline)
@@ -60,7 +65,6 @@ def prepare(loaded: Loaded) -> Prepared:
     metrics_dir = data_dir / "metrics"
     shutil.rmtree(metrics_dir, ignore_errors=True)  # counters belong to one run
     metrics_dir.mkdir(mode=0o700)
-    replica = os.environ.get("OSTIARY_REPLICA", "r0")
     data = tuple(
         DataJob(
             data_dir=str(data_dir),
@@ -72,13 +76,14 @@ def prepare(loaded: Loaded) -> Prepared:
             drain_notice_seconds=server.drain_notice_seconds if server.host not in _LOOPBACK else 0.0,
             log_level=settings.log.level,
             tls=tls,
+            counters=counters,
         )
         for slot, one in enumerate(sockets)
     )
     ops = OpsJob(
         data_dir=str(data_dir),
         config_file="" if loaded.file is None else str(loaded.file.resolve()),
-        database=str(database_path(loaded, data_dir)),
+        storage=handed_on(loaded, data_dir / SECRETS_DIR),
         socket_fd=_inherited(admin[0]),
         log_level=settings.log.level,
         replica=replica,

@@ -1,11 +1,13 @@
 """`ostiary check`: whether a configuration would be taken, and what an operator should know of it."""
 
+import datetime as dt
 import sys
 
 import msgspec
 import typer
 
 from ostiary.bootstrap.compile import Declared, compile_file
+from ostiary.bootstrap.known import retiring
 from ostiary.cli.config import NOT_HELD, AsJson, ConfigFile, command, fail, loaded
 from ostiary.core.error import OperatorError
 from ostiary.snapshot.tables import Residency
@@ -26,10 +28,11 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
             typer.echo(error.message, err=True)
         sys.exit(NOT_HELD)
     facts = _facts(declared)
+    warnings = (*declared.warnings, *retiring(declared.models, declared.providers, dt.datetime.now(dt.UTC).date()))
     if as_json:
-        typer.echo(msgspec.json.encode({"valid": True, "warnings": declared.warnings, "facts": facts}).decode())
+        typer.echo(msgspec.json.encode({"valid": True, "warnings": warnings, "facts": facts}).decode())
         return
-    for text in declared.warnings:
+    for text in warnings:
         typer.echo(f"warning: {text}")
     for text in facts:
         typer.echo(text)

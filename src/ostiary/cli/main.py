@@ -5,9 +5,10 @@ from typing import Final
 import typer
 
 from ostiary import __version__
-from ostiary.cli import audit, keys, teams, tenants, usage
+from ostiary.cli import audit, keys, models, providers, routes, teams, tenants, usage
 from ostiary.cli.check import check
 from ostiary.cli.demo import demo
+from ostiary.cli.migrate import migrate
 from ostiary.cli.schema import print_schema
 from ostiary.cli.serve import serve
 from ostiary.cli.simulate import simulate
@@ -23,12 +24,16 @@ app: Final = typer.Typer(
 app.command("serve")(serve)
 app.command("check")(check)
 app.command("schema")(print_schema)
+app.command("migrate")(migrate)
 app.command("simulate")(simulate)
 app.command("demo")(demo)
 app.add_typer(keys.app, name="keys")
 app.add_typer(teams.app, name="teams")
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(usage.app, name="usage")
+app.add_typer(providers.app, name="providers")
+app.add_typer(models.app, name="models")
+app.add_typer(routes.app, name="routes")
 app.add_typer(audit.app, name="audit")
 
 

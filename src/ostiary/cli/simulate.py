@@ -30,7 +30,8 @@ def simulate(
 async def _serve(host: str, port: int, behaviour: Behaviour) -> None:
     async with SimulatedProvider(behaviour, host=host, port=port, record=False) as provider:
         base = f"http://{host}:{provider.port}"
-        typer.echo(f"simulated OpenAI    {base}/v1   (POST /v1/chat/completions, /v1/embeddings, GET /v1/models)")
+        paths = "POST /v1/chat/completions, /v1/responses, /v1/embeddings, GET /v1/models"
+        typer.echo(f"simulated OpenAI    {base}/v1   ({paths})")
         typer.echo(f"simulated Anthropic {base}/v1   (POST /v1/messages, /v1/messages/count_tokens)")
         typer.echo(f"any key will do; models that misbehave on purpose: {', '.join(sorted(PRESETS))}")
         await asyncio.Event().wait()

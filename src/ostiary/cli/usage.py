@@ -33,7 +33,7 @@ def usage(
     """Report requests, errors, tokens by kind, cost and latency, up to the latest record of the journal."""
     if as_json and as_csv:
         fail("either --json or --csv")
-    query = UsageQuery(_dimensions(by), since, until, tenant, team)
+    query = UsageQuery(dimensions(by), since, until, tenant, team)
     with opened(loaded(config)) as offline:
         # Whether or not a server is running: both may project, each record counts once.
         offline.projector.run_once()
@@ -53,7 +53,8 @@ def usage(
         raise typer.Exit(1)
 
 
-def _dimensions(by: str) -> tuple[Dimension, ...]:
+def dimensions(by: str) -> tuple[Dimension, ...]:
+    """The groups named, separated by commas. Raises CallerError object.invalid for one that is none."""
     words = [word.strip() for word in by.split(",") if word.strip()]
     unknown = [word for word in words if word not in frozenset(Dimension)]
     if unknown:

@@ -18,6 +18,17 @@ class Operation(StrEnum):
     EMBEDDINGS = "embeddings"
     COUNT_TOKENS = "count_tokens"
     LIST_MODELS = "list_models"
+    MODERATION = "moderation"
+    IMAGE_GENERATION = "image_generation"
+    IMAGE_EDIT = "image_edit"
+    IMAGE_VARIATION = "image_variation"
+    SPEECH = "speech"
+    TRANSCRIPTION = "transcription"
+    TRANSLATION = "translation"
+    RERANK = "rerank"
+    PASSTHROUGH = "passthrough"
+    REALTIME = "realtime"
+    REALTIME_RESPONSE = "realtime_response"
 
 
 class DialectName(StrEnum):
@@ -25,6 +36,11 @@ class DialectName(StrEnum):
 
     OPENAI = "openai"
     ANTHROPIC = "anthropic"
+    RESPONSES = "openai-responses"
+    COMPLETIONS = "openai-completions"
+    GEMINI = "gemini"
+    BEDROCK = "bedrock"
+    COHERE = "cohere"
 
 
 class Reasoning(msgspec.Struct, frozen=True):
@@ -47,6 +63,8 @@ class ChatCall(msgspec.Struct, frozen=True):
     `extensions` holds fields only the caller's own dialect knows, by their path in its request, as raw JSON bytes:
     another dialect refuses each by name or, told to, drops it. `dialect` is that dialect, and `names` gives its
     word for a field of ours where that is another word, so that a refusal speaks the caller's language.
+    `end_user` and `prompt_cache_key` (which calls may share a cached prompt) are hints: no answer depends on them.
+    `hints` holds the paths of others, which only the caller's own dialect has a place for.
     """
 
     original_model: str
@@ -70,14 +88,17 @@ class ChatCall(msgspec.Struct, frozen=True):
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
     end_user: str | None = None
+    prompt_cache_key: str | None = None
     service_tier: str | None = None
     extensions: dict[str, bytes] = {}
+    hints: tuple[str, ...] = ()
     dialect: DialectName | None = None
     names: dict[str, str] = {}
 
 
 class EmbeddingsCall(msgspec.Struct, frozen=True):
-    """Vectors for texts or for token lists. `encoding_format` is float or base64, `dimensions` a shortened length."""
+    """Vectors for texts or for token lists. `encoding_format` is float or base64, `dimensions` a shortened length;
+    `extensions` and `dialect` as in a chat call."""
 
     original_model: str
     inputs: tuple[str | tuple[int, ...], ...]
@@ -85,6 +106,7 @@ class EmbeddingsCall(msgspec.Struct, frozen=True):
     dimensions: int | None = None
     end_user: str | None = None
     extensions: dict[str, bytes] = {}
+    dialect: DialectName | None = None
 
 
 Call = ChatCall | EmbeddingsCall

@@ -32,18 +32,44 @@ class Code(StrEnum):
     REQUEST_MEDIA_TYPE = "request.media_type"
     REQUEST_METHOD = "request.method_not_allowed"
     REQUEST_TIMEOUT = "request.timeout"
+    REQUEST_UPGRADE = "request.upgrade_required"
     ROUTE_NOT_FOUND = "route.not_found"
     AUTH_MISSING = "auth.missing"
     AUTH_INVALID = "auth.invalid"
     AUTH_AMBIGUOUS = "auth.ambiguous"
     AUTH_IN_QUERY = "auth.in_query"
     POLICY_MODEL_NOT_ALLOWED = "policy.model_not_allowed"
+    POLICY_PASSTHROUGH = "policy.passthrough"
     POLICY_MAX_TOKENS = "policy.max_tokens"
     POLICY_TOOL_DEPTH = "policy.tool_depth"
     POLICY_SENSITIVITY = "policy.sensitivity"
+    POLICY_RESIDENCY = "policy.residency"
+    LIMIT_REQUESTS = "limit.requests"
+    LIMIT_TOKENS = "limit.tokens"
+    LIMIT_CONCURRENCY = "limit.concurrency"
+    BUDGET_EXHAUSTED = "budget.exhausted"
+    COUNTERS_UNAVAILABLE = "counters.unavailable"
     MODEL_NOT_FOUND = "model.not_found"
     MODEL_UNSUITABLE = "model.unsuitable"
+    MODEL_CONDITION = "model.condition"
+    CAPABILITY_IMAGES = "capability.images"
+    CAPABILITY_FILES = "capability.files"
+    CAPABILITY_AUDIO = "capability.audio"
+    CAPABILITY_VIDEO = "capability.video"
+    CAPABILITY_IMAGE_OUTPUT = "capability.image_output"
+    CAPABILITY_AUDIO_OUTPUT = "capability.audio_output"
+    CAPABILITY_TOOLS = "capability.tools"
+    CAPABILITY_STRUCTURED_OUTPUT = "capability.structured_output"
+    CAPABILITY_THINKING = "capability.thinking"
+    CAPABILITY_LOGPROBS = "capability.logprobs"
+    CAPABILITY_CONTEXT_WINDOW = "capability.context_window"
+    CAPABILITY_MAX_TOKENS = "capability.max_tokens"
     PRICE_UNKNOWN = "price.unknown"
+    CACHE_MISS = "cache.miss"
+    IDEMPOTENCY_INVALID = "idempotency.invalid"
+    IDEMPOTENCY_MISMATCH = "idempotency.mismatch"
+    IDEMPOTENCY_IN_FLIGHT = "idempotency.in_flight"
+    IDEMPOTENCY_NOT_REPLAYABLE = "idempotency.not_replayable"
     AUDIT_UNAVAILABLE = "audit.unavailable"
     GATEWAY_OVERLOADED = "gateway.overloaded"
     GATEWAY_DRAINING = "gateway.draining"
@@ -59,9 +85,12 @@ class Code(StrEnum):
     UPSTREAM_CUT = "upstream.cut"
     UPSTREAM_CREDENTIAL = "upstream.credential"
     UPSTREAM_REFUSED = "upstream.refused"
+    UPSTREAM_CONTEXT_WINDOW = "upstream.context_window"
+    UPSTREAM_CONTENT_FILTER = "upstream.content_filter"
     UPSTREAM_RATE_LIMITED = "upstream.rate_limited"
     UPSTREAM_OVERLOADED = "upstream.overloaded"
     UPSTREAM_ERROR = "upstream.error"
+    UPSTREAM_UNAVAILABLE = "upstream.unavailable"
     CONFIG_INVALID = "config.invalid"
     STORE_UNAVAILABLE = "store.unavailable"
     JOURNAL_CORRUPT = "journal.corrupt"
@@ -80,6 +109,10 @@ class Reason(msgspec.Struct, frozen=True):
     cause: str
     advice: str
     retryable: bool
+
+
+def _incapable(what: str, otherwise: str) -> Reason:
+    return Reason(400, f"No target of the model can {what}.", f"Use a model that can, or {otherwise}.", False)
 
 
 REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
@@ -116,6 +149,12 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
         Code.REQUEST_TIMEOUT: Reason(
             408, "The request did not arrive completely in time.", "Send the whole request without pauses.", True
         ),
+        Code.REQUEST_UPGRADE: Reason(
+            426,
+            "The path is a WebSocket's, or another version of it was offered.",
+            "Connect with a WebSocket client, version 13, and no intermediary that drops `upgrade`.",
+            False,
+        ),
         Code.ROUTE_NOT_FOUND: Reason(404, "No such path.", "Check the base URL and the path.", False),
         Code.AUTH_MISSING: Reason(401, "No key was sent.", "Send the key as your SDK does.", False),
         Code.AUTH_INVALID: Reason(
@@ -130,6 +169,12 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
         ),
         Code.POLICY_MODEL_NOT_ALLOWED: Reason(
             403, "The key or its team may not use this model.", "Use a model from `GET /v1/models`.", False
+        ),
+        Code.POLICY_PASSTHROUGH: Reason(
+            403,
+            "The team may not reach this provider by passthrough, or the path has an endpoint of its own here.",
+            "Use that endpoint, or ask for the provider in the team's `passthrough`.",
+            False,
         ),
         Code.POLICY_MAX_TOKENS: Reason(
             400, "More output tokens were asked for than the model entry or the team allows.", "Ask for fewer.", False
@@ -146,14 +191,96 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
             "Use a private model.",
             False,
         ),
+        Code.POLICY_RESIDENCY: Reason(
+            403,
+            "The model or the key's team is bound to regions or to private targets, and no target of the model is there.",
+            "Choose another model, or ask the operator.",
+            False,
+        ),
+        Code.LIMIT_REQUESTS: Reason(
+            429,
+            "More requests came in a minute than a limit of the key, user, team, tenant or model lets through.",
+            "Wait for the time in `retry-after`, or ask for a higher limit.",
+            True,
+        ),
+        Code.LIMIT_TOKENS: Reason(
+            429,
+            "More tokens were asked for in a minute than a limit lets through.",
+            "Wait for the time in `retry-after`, or ask for fewer output tokens.",
+            True,
+        ),
+        Code.LIMIT_CONCURRENCY: Reason(
+            429, "As many calls are open at once as a limit lets through.", "Wait until one of them has ended.", True
+        ),
+        Code.BUDGET_EXHAUSTED: Reason(
+            402,
+            "What the call may cost at most is more than what is left of a budget for its period.",
+            "Ask for fewer output tokens, wait for the next period, or ask for a higher budget.",
+            False,
+        ),
+        Code.COUNTERS_UNAVAILABLE: Reason(
+            503,
+            "A budget covers the call, and what is left of it cannot be told: the shared counters cannot be reached, or "
+            "are being built anew.",
+            "Retry after the time in `retry-after`; the operator is alarmed.",
+            True,
+        ),
         Code.MODEL_NOT_FOUND: Reason(404, "No such model.", "Use a model from `GET /v1/models`.", False),
         Code.MODEL_UNSUITABLE: Reason(
             400, "The model's targets do not offer this endpoint.", "Choose a model that does.", False
         ),
+        Code.MODEL_CONDITION: Reason(
+            400,
+            "No target of the model takes such a call: the operator's conditions for them do not hold.",
+            "Choose another model, or ask the operator.",
+            False,
+        ),
+        Code.CAPABILITY_IMAGES: _incapable("take images", "leave the images out"),
+        Code.CAPABILITY_FILES: _incapable("take PDF files", "send their text instead"),
+        Code.CAPABILITY_AUDIO: _incapable("take sound", "send a transcript instead"),
+        Code.CAPABILITY_VIDEO: _incapable("take video", "leave it out"),
+        Code.CAPABILITY_IMAGE_OUTPUT: _incapable("make images", "ask for text alone"),
+        Code.CAPABILITY_AUDIO_OUTPUT: _incapable("answer in sound", "ask for text alone"),
+        Code.CAPABILITY_TOOLS: _incapable("call tools", "leave the tools out"),
+        Code.CAPABILITY_STRUCTURED_OUTPUT: _incapable("answer by a JSON schema", "ask for it in the prompt"),
+        Code.CAPABILITY_THINKING: _incapable("think before it answers", "leave the setting for it out"),
+        Code.CAPABILITY_LOGPROBS: _incapable("tell log probabilities", "do not ask for them"),
+        Code.CAPABILITY_CONTEXT_WINDOW: _incapable("take as many tokens as the request has", "shorten it"),
+        Code.CAPABILITY_MAX_TOKENS: _incapable("answer with as many tokens as were asked for", "ask for fewer"),
         Code.PRICE_UNKNOWN: Reason(
             403,
             "No price is known for the target and the operator refuses unpriced calls.",
             "Ask the operator to add a price.",
+            False,
+        ),
+        Code.CACHE_MISS: Reason(
+            504,
+            "The caller wanted a kept answer and nothing else, and there is none.",
+            "Leave `only-if-cached` out of `cache-control`.",
+            False,
+        ),
+        Code.IDEMPOTENCY_INVALID: Reason(
+            400,
+            "The idempotency key is no text of 1 to 255 visible characters.",
+            "Send one, such as a UUID.",
+            False,
+        ),
+        Code.IDEMPOTENCY_MISMATCH: Reason(
+            422,
+            "The idempotency key was used for another request.",
+            "Use a new key for each request, and the same one only to repeat it.",
+            False,
+        ),
+        Code.IDEMPOTENCY_IN_FLIGHT: Reason(
+            409,
+            "The request with this idempotency key is still being worked on.",
+            "Retry after the time in `retry-after`, or send `last-event-id` to follow a stream.",
+            True,
+        ),
+        Code.IDEMPOTENCY_NOT_REPLAYABLE: Reason(
+            409,
+            "The request with this idempotency key was done, and its answer could not be kept.",
+            "Look up what it did; a new key does it again.",
             False,
         ),
         Code.AUDIT_UNAVAILABLE: Reason(
@@ -195,11 +322,29 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
         Code.UPSTREAM_REFUSED: Reason(
             400, "The provider refused the request as invalid.", "Correct it as the message says.", False
         ),
+        Code.UPSTREAM_CONTEXT_WINDOW: Reason(
+            400,
+            "The request is longer than the model can take.",
+            "Shorten the conversation, or use a model with a larger context window.",
+            False,
+        ),
+        Code.UPSTREAM_CONTENT_FILTER: Reason(
+            400,
+            "The provider refused the request for its content.",
+            "Change what the request says, or use a model with other rules.",
+            False,
+        ),
         Code.UPSTREAM_RATE_LIMITED: Reason(
             429, "The provider's rate limit is reached.", "Retry after the time given.", True
         ),
         Code.UPSTREAM_OVERLOADED: Reason(503, "The provider is overloaded.", "Retry after the time given.", True),
         Code.UPSTREAM_ERROR: Reason(502, "The provider failed.", "Retry.", True),
+        Code.UPSTREAM_UNAVAILABLE: Reason(
+            503,
+            "Every target of the model failed lately and rests.",
+            "Retry after the time in `retry-after`.",
+            True,
+        ),
         Code.CONFIG_INVALID: Reason(0, "The configuration is not valid.", "Correct the file and line named.", False),
         Code.STORE_UNAVAILABLE: Reason(0, "The database cannot be used.", "See the message.", True),
         Code.JOURNAL_CORRUPT: Reason(
@@ -256,7 +401,26 @@ class OperatorError(OstiaryError):
 
 
 class UpstreamError(OstiaryError):
-    """The provider failed, refused or broke its protocol."""
+    """The provider failed, refused or broke its protocol. `provider_code` is its own word for why: short, printable,
+    for people; empty where it gave none. What a program should go by is `code`."""
+
+    def __init__(
+        self,
+        code: Code,
+        message: str,
+        *,
+        param: str | None = None,
+        retry_after_seconds: float | None = None,
+        status: int | None = None,
+        provider_code: str = "",
+    ) -> None:
+        super().__init__(code, message, param=param, retry_after_seconds=retry_after_seconds, status=status)
+        self.provider_code = provider_code
+
+
+def provider_code(error: OstiaryError) -> str:
+    """The provider's own word for a failure of its, or the empty text."""
+    return error.provider_code if isinstance(error, UpstreamError) else ""
 
 
 class GatewayError(OstiaryError):

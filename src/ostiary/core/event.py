@@ -57,10 +57,12 @@ class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
     end_user: str = ""
     feature: str = ""
     target: str = ""
+    shadow_of: str = ""
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One try at one target. `reason` is the code of its failure, or empty. Times are milliseconds."""
+    """One try at one target. `reason` is the code of its failure, or empty, and `provider_code` the provider's own
+    word for it. Times are milliseconds."""
 
     target: str
     status: int = 0
@@ -68,6 +70,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     connect_ms: float = 0.0
     first_byte_ms: float = 0.0
     total_ms: float = 0.0
+    provider_code: str = ""
 
 
 class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,12 +84,25 @@ class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
     total_ms: float = 0.0
 
 
+CONDITION_FAILED: Final = "condition failed"
+"""Why a target was left out whose condition has no answer for the call."""
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A target that a call was kept from, and why: a reason of `gateway/route/plan.py`, a reason code or a standing."""
+
+    target: str
+    reason: str
+
+
 class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Written on every exit of a call: success, failure, denial, cancellation; by recovery for a crash (ABORTED).
 
     `opened` is the sequence number of the opening record in the same origin (-1: denied before one was written).
     `prompt_digest` and `answer_digest` are HMAC-SHA-256 in hex under the installation's digest key. Ids of
-    people are HMACs. `error` is the stable reason code.
+    people are HMACs. `error` is the stable reason code. `cache` is `hit` or `stale` for an answer that was kept, `replay` for a repetition.
+    `route` holds the first TARGETS_SKIPPED_MAX targets that the call was kept from and, where there are any, `strategy` how
+    the others were ordered.
     """
 
     request_id: str
@@ -127,6 +143,10 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     fallback: str = ""
     dropped_fields: tuple[str, ...] = ()
     finish_reason: str = ""
+    cache: str = ""
+    strategy: str = ""
+    route: tuple[Skipped, ...] = ()
+    shadow_of: str = ""
 
 
 class Unauthenticated(msgspec.Struct, frozen=True):

@@ -45,11 +45,12 @@ class _PartSoFar:
             citations = value.citations
             if self.citations:
                 citations = b"[" + b",".join(self.citations) + b"]"
-            return TextPart(value.text + text, value.cache, citations)
+            return TextPart(value.text + text, value.cache, citations, value.signature + "".join(self.signature))
         if isinstance(value, ToolUsePart):
-            return msgspec.structs.replace(value, arguments=value.arguments + text)
+            signature = value.signature + "".join(self.signature)
+            return msgspec.structs.replace(value, arguments=value.arguments + text, signature=signature)
         if isinstance(value, ThinkingPart):
-            return ThinkingPart(value.text + text, value.signature + "".join(self.signature))
+            return ThinkingPart(value.text + text, value.signature + "".join(self.signature), value.id)
         if isinstance(value, RefusalPart):
             return RefusalPart(value.text + text)
         return value
@@ -177,13 +178,17 @@ def unfold(reply: ChatReply) -> list[StreamEvent]:
 
 def _unfold_part(choice: int, index: int, part: Part) -> list[StreamEvent]:
     if isinstance(part, TextPart):
-        start = PartStarted(choice, index, TextPart("", part.cache, part.citations))
-        return [start, TextDelta(choice, index, part.text)] if part.text else [start]
+        told: list[StreamEvent] = [PartStarted(choice, index, TextPart("", part.cache, part.citations))]
+        if part.text:
+            told.append(TextDelta(choice, index, part.text))
+        if part.signature:
+            told.append(SignatureDelta(choice, index, part.signature))
+        return told
     if isinstance(part, ToolUsePart):
         start = PartStarted(choice, index, msgspec.structs.replace(part, arguments=""))
         return [start, ArgumentsDelta(choice, index, part.arguments)] if part.arguments else [start]
     if isinstance(part, ThinkingPart):
-        events: list[StreamEvent] = [PartStarted(choice, index, ThinkingPart(""))]
+        events: list[StreamEvent] = [PartStarted(choice, index, ThinkingPart("", id=part.id))]
         if part.text:
             events.append(TextDelta(choice, index, part.text))
         if part.signature:

@@ -28,11 +28,84 @@ DRAIN_SECONDS_MAX: Final = 30.0
 STREAM_KEEPALIVE_SECONDS: Final = 15.0
 COMMIT_AFTER_SECONDS: Final = 10.0
 ATTEMPTS_MAX: Final = 4
+FALLBACKS_MAX: Final = 4
+
+# --- targets ----------------------------------------------------------------------------------------------
+EJECT_AFTER_FAILURES: Final = 5
+EJECT_SECONDS: Final = 5.0
+EJECT_SECONDS_MAX: Final = 300.0
+EJECTED_SHARE_MAX: Final = 0.5
+QUOTA_REST_SECONDS: Final = 5.0
+QUOTA_REST_SECONDS_MAX: Final = 60.0
+CREDENTIAL_REST_SECONDS: Final = 30.0
+RETRIES_SHARE: Final = 0.2
+RETRIES_RESERVED: Final = 10.0
+BACKOFF_SECONDS: Final = 0.25
+BACKOFF_SECONDS_MAX: Final = 8.0
+TARGETS_SEEN_MAX: Final = 4_096
+TARGETS_SKIPPED_MAX: Final = 16
+CONDITION_CHARS_MAX: Final = 512
+SHADOW_REQUESTS_MAX: Final = 32
+SHADOW_BODY_BYTES_MAX: Final = 1024 * 1024
+
+# Calls with an idempotency key.
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
+REPLAY_SECONDS: Final = 24 * 3_600.0
+REPLAY_BYTES_MAX: Final = 4 * 1024 * 1024
+REPLAYS_BYTES_MAX: Final = 1024 * 1024 * 1024
+REPLAY_POLL_SECONDS: Final = 0.05
+DETACHED_BYTES_MAX: Final = 1024 * 1024
+
+# Answers kept.
+CACHE_MEMORY_BYTES: Final = 64 * 1024 * 1024
+CACHE_ENTRY_BYTES_MAX: Final = 1024 * 1024
+CACHE_SECONDS_MAX: Final = 30 * 24 * 3_600
+FLIGHT_WAITERS_MAX: Final = 4_096
+FLIGHT_WAIT_SECONDS_MAX: Final = 60.0
+
+# --- limits and budgets -----------------------------------------------------------------------------------
+RATE_SCOPES_MAX: Final = 100_000
+BUDGET_SCOPES_MAX: Final = 100_000
+LEDGER_SECONDS: Final = 5.0
+RATE_PER_MINUTE_MAX: Final = 1_000_000_000
+CONCURRENT_REQUESTS_MAX: Final = 100_000
+
+# --- counters that workers share ---------------------------------------------------------------------------
+EXCHANGE_SECONDS_MAX: Final = 0.05
+EXCHANGE_REQUESTS_MAX: Final = 1_000
+BEAT_SECONDS: Final = 0.5
+WORKER_SILENCE_SECONDS: Final = 5.0
+SLOT_LEASE_SECONDS: Final = 30.0
+SLOT_RENEW_SECONDS: Final = 10.0
+RECONNECT_SECONDS: Final = 0.1
+RECONNECT_SECONDS_MAX: Final = 1.0
+LEASE_SHARE: Final = 0.01
+REBUILD_SECONDS: Final = 2.0
+REFRESH_SCOPES_MAX: Final = 50
 
 # --- JSON -------------------------------------------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 JSON_NUMBER_BYTES_MAX: Final = 64
 JSON_KEYS_MAX: Final = 100_000
+
+# --- forms --------------------------------------------------------------------------------------------------
+MULTIPART_BOUNDARY_CHARS_MAX: Final = 70
+MULTIPART_PARTS_MAX: Final = 128
+MULTIPART_HEADER_BYTES_MAX: Final = 4 * 1024
+MULTIPART_NAME_BYTES_MAX: Final = 256
+
+# --- WebSocket and realtime sessions ------------------------------------------------------------------------
+WEBSOCKET_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+WEBSOCKET_FRAGMENTS_MAX: Final = 1_024
+WEBSOCKET_QUEUE_MESSAGES_MAX: Final = 64
+WEBSOCKET_QUEUE_BYTES_MAX: Final = 256 * 1024
+WEBSOCKET_PING_SECONDS: Final = 20.0
+WEBSOCKET_PONG_SECONDS_MAX: Final = 20.0
+REALTIME_SESSION_SECONDS_MAX: Final = 3_600.0
+REALTIME_IDLE_SECONDS_MAX: Final = 900.0
+REALTIME_WATCH_SECONDS: Final = 0.25
+REALTIME_RESPONSES_OPEN_MAX: Final = 16
+REALTIME_PROTOCOLS_MAX: Final = 16
 
 # --- a call -----------------------------------------------------------------------------------------------
 MESSAGES_MAX: Final = 4_096
@@ -44,6 +117,14 @@ CHOICES_MAX: Final = 16
 STOP_SEQUENCES_MAX: Final = 16
 MAX_TOKENS_MAX: Final = 1_000_000
 EMBEDDING_INPUTS_MAX: Final = 2_048
+COMPLETION_PROMPTS_MAX: Final = 256
+MODERATION_INPUTS_MAX: Final = 1_024
+IMAGES_MAX: Final = 16
+IMAGE_PROMPT_CHARS_MAX: Final = 64_000
+SPEECH_INPUT_CHARS_MAX: Final = 100_000
+RERANK_DOCUMENTS_MAX: Final = 10_000
+RERANK_DOCUMENT_BYTES_MAX: Final = 1024 * 1024
+RERANK_QUERY_BYTES_MAX: Final = 64 * 1024
 MODEL_NAME_BYTES_MAX: Final = 256
 METADATA_BYTES_MAX: Final = 4 * 1024
 METADATA_KEYS_MAX: Final = 16
@@ -55,12 +136,16 @@ UPSTREAM_HEADER_BYTES_MAX: Final = 64 * 1024
 UPSTREAM_HEADER_COUNT_MAX: Final = 128
 UPSTREAM_INFORMATIONAL_MAX: Final = 8
 UPSTREAM_BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+PASSTHROUGH_TAP_BYTES_MAX: Final = 4 * 1024 * 1024
 UPSTREAM_STREAM_BYTES_MAX: Final = 256 * 1024 * 1024
 UPSTREAM_ERROR_BYTES_MAX: Final = 64 * 1024
 UPSTREAM_ERROR_MESSAGE_CHARS_MAX: Final = 1_000
+UPSTREAM_ERROR_CODE_CHARS_MAX: Final = 64
 UPSTREAM_BUFFER_BYTES_MAX: Final = 128 * 1024
 SSE_EVENT_BYTES_MAX: Final = 4 * 1024 * 1024
 SSE_EMPTY_EVENTS_MAX: Final = 10_000
+EVENTSTREAM_MESSAGE_BYTES_MAX: Final = 16 * 1024 * 1024
+EVENTSTREAM_HEADERS_BYTES_MAX: Final = 128 * 1024
 STREAM_KEPT_CHARS_MAX: Final = 16 * 1024 * 1024
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
 USAGE_TOKENS_MAX: Final = 1_000_000_000
@@ -81,6 +166,16 @@ CONNECT_SECONDS: Final = 5.0
 FIRST_BYTE_SECONDS: Final = 120.0
 IDLE_SECONDS: Final = 60.0
 TOTAL_SECONDS: Final = 600.0
+
+# --- credentials that must be fetched ---------------------------------------------------------------------
+CREDENTIAL_REFRESH_SECONDS: Final = 300.0
+CREDENTIAL_MARGIN_SECONDS: Final = 15.0
+CREDENTIAL_FETCH_SECONDS_MAX: Final = 15.0
+CREDENTIAL_RETRY_SECONDS: Final = 1.0
+CREDENTIAL_RETRY_SECONDS_MAX: Final = 60.0
+CREDENTIAL_REQUESTS_MAX: Final = 8
+CREDENTIAL_ANSWER_BYTES_MAX: Final = 64 * 1024
+CREDENTIAL_LIFETIME_SECONDS_MAX: Final = 12 * 3_600.0
 
 # --- the journal ------------------------------------------------------------------------------------------
 JOURNAL_SEGMENT_BYTES: Final = 64 * 1024 * 1024
@@ -106,4 +201,17 @@ KEY_OVERLAP_SECONDS_MAX: Final = 90 * 86_400
 PROJECTOR_POLL_SECONDS: Final = 0.25
 PROJECTOR_BATCH_RECORDS: Final = 1_000
 SUPPLIED_KEY_CHARS_MIN: Final = 24
+
+# --- a database on another machine ------------------------------------------------------------------------
+STORE_CONNECTIONS_MAX: Final = 4
+STORE_CONNECT_SECONDS: Final = 5.0
+STORE_WAIT_SECONDS_MAX: Final = 10.0
+STORE_STATEMENT_SECONDS: Final = 30.0
+STORE_TRANSACTION_SECONDS_MAX: Final = 45.0
+STORE_LOCK_SECONDS: Final = 5.0
+STORE_RETRY_SECONDS: Final = 0.25
+STORE_RETRY_SECONDS_MAX: Final = 4.0
+STORE_MIGRATION_WAIT_SECONDS: Final = 60.0
+USAGE_PARTITIONS_AHEAD_COUNT: Final = 3
+USAGE_UPKEEP_SECONDS: Final = 3_600.0
 EXCHANGES_MAX: Final = 10_000

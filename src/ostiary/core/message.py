@@ -55,11 +55,13 @@ Source = Base64Source | UrlSource | FileSource | PlainTextSource
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
-    """Text. `citations` is the raw JSON of the provider's citation list, if it gave one."""
+    """Text. `citations` is the raw JSON of the provider's citation list, if it gave one; `signature` is Gemini's proof
+    of the thinking behind it, opaque."""
 
     text: str
     cache: CacheControl | None = None
     citations: bytes | None = None
+    signature: str = ""
 
 
 class ImagePart(msgspec.Struct, frozen=True, tag="image"):
@@ -88,13 +90,15 @@ class AudioPart(msgspec.Struct, frozen=True, tag="audio"):
 
 
 class ToolUsePart(msgspec.Struct, frozen=True, tag="tool_use"):
-    """A call the model makes. `arguments` is the JSON text exactly as produced; `custom` marks free-form input."""
+    """A call the model makes. `arguments` is the JSON text exactly as produced; `custom` marks free-form input;
+    `signature` is Gemini's proof of the thinking behind it, opaque."""
 
     id: str
     name: str
     arguments: str
     custom: bool = False
     cache: CacheControl | None = None
+    signature: str = ""
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result"):
@@ -107,16 +111,19 @@ class ToolResultPart(msgspec.Struct, frozen=True, tag="tool_result"):
 
 
 class ThinkingPart(msgspec.Struct, frozen=True, tag="thinking"):
-    """Reasoning shown by the model. `signature` proves to its provider that it is unchanged; it is opaque."""
+    """Reasoning shown by the model. `signature` proves to its provider that it is unchanged; it is opaque. `id` is the
+    provider's name for this piece of reasoning, where it has one."""
 
     text: str
     signature: str = ""
+    id: str = ""
 
 
 class RedactedThinkingPart(msgspec.Struct, frozen=True, tag="redacted_thinking"):
-    """Reasoning the provider encrypted; opaque, must go back as it came."""
+    """Reasoning the provider encrypted; opaque, must go back as it came. `id` as in ThinkingPart."""
 
     data: str
+    id: str = ""
 
 
 class RefusalPart(msgspec.Struct, frozen=True, tag="refusal"):

@@ -18,7 +18,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     commit: str = ""
 
 
-class Principal(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True, cache_hash=True):
     """An authenticated caller. `models` is the key's own allow-list; None means the team's list alone decides."""
 
     tenant: TenantId

@@ -48,7 +48,7 @@ class ArgumentsDelta(msgspec.Struct, frozen=True, tag="arguments"):
 
 
 class SignatureDelta(msgspec.Struct, frozen=True, tag="signature"):
-    """More of a thinking part's signature."""
+    """More of the signature of a thinking, text or tool use part."""
 
     choice: int
     part: int

@@ -13,102 +13,91 @@ What this file guarantees, each proven in tests/exchange:
 """
 
 import asyncio
-from collections.abc import Mapping
+import functools
 from typing import Final
 
-import msgspec
-
-from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall, Operation
-from ostiary.core.decision import Deny
-from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError, UpstreamError
-from ostiary.core.event import Attempt, Gap, Kind, Outcome
-from ostiary.core.http import JSON_TYPE, Header
-from ostiary.core.label import Sensitivity
+from ostiary.core.call import DialectName
+from ostiary.core.decision import Allow, Decision, Deny
+from ostiary.core.digest import RunningDigest
+from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError, provider_code
+from ostiary.core.event import Attempt, Outcome
+from ostiary.core.http import Header
 from ostiary.core.limit import (
     ATTEMPTS_MAX,
     COMMIT_AFTER_SECONDS,
+    FLIGHT_WAIT_SECONDS_MAX,
     UPSTREAM_BODY_BYTES_MAX,
     UPSTREAM_ERROR_BYTES_MAX,
 )
-from ostiary.core.principal import Principal
-from ostiary.core.usage import Nano, Usage
-from ostiary.gateway.admit.bounds import Options
-from ostiary.gateway.audit import record
+from ostiary.core.usage import Cost, Nano, Usage
+from ostiary.gateway.account import Account
+from ostiary.gateway.admit.bounds import DEFAULT
+from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft, milliseconds
-from ostiary.gateway.cache.recall import Recall, recall
-from ostiary.gateway.dialect import ChatPeek, Dialect, EmbeddingsPeek, Encoded, StreamEncoder
-from ostiary.gateway.guard.screen import screen_request, screen_stream
-from ostiary.gateway.heading import EVENT_STREAM, told
-from ostiary.gateway.meter import estimate, price
-from ostiary.gateway.meter.hold import Hold
-from ostiary.gateway.policy.access import Ask, decide
-from ostiary.gateway.ports import (
-    PhaseTimeouts,
-    Receipt,
-    Sink,
-    UpstreamReply,
-    UpstreamRequest,
-)
-from ostiary.gateway.relay import KEEPALIVE, Relay
-from ostiary.gateway.route.plan import Plan, Step, plan
-from ostiary.gateway.wire import json
+from ostiary.gateway.cache.answers import Kept
+from ostiary.gateway.cache.recall import Recall, Recollection
+from ostiary.gateway.dialect import Encoded, ProviderDialect
+from ostiary.gateway.guard.screen import screen_request
+from ostiary.gateway.heading import limits, told
+from ostiary.gateway.memory import recollection
+from ostiary.gateway.meter import price
+from ostiary.gateway.policy.access import Grant
+from ostiary.gateway.ports import PhaseTimeouts, Recording, Sink, UpstreamReply, UpstreamRequest
+from ostiary.gateway.relay import Carrier
+from ostiary.gateway.repeat import KEY_HEADER, NOT_DONE, REPLAYED, Again, claim
+from ostiary.gateway.route import backoff
+from ostiary.gateway.route.health import Standing
+from ostiary.gateway.route.plan import TRY_NEXT, Plan, instead
+from ostiary.gateway.route.quota import used_up_seconds
+from ostiary.gateway.routing import routed
+from ostiary.gateway.tape import Tape
+from ostiary.gateway.task import Task, Terms, Told
+from ostiary.gateway.task.table import TASKS
 from ostiary.gateway.world import World
+from ostiary.snapshot.index import Target
 from ostiary.snapshot.tables import ModelRow
 
-_TRY_NEXT: Final = frozenset(
-    {
-        Code.UPSTREAM_UNREACHABLE,
-        Code.UPSTREAM_TLS,
-        Code.UPSTREAM_TIMEOUT,
-        Code.UPSTREAM_PROTOCOL,
-        Code.UPSTREAM_CUT,
-        Code.UPSTREAM_CREDENTIAL,
-        Code.UPSTREAM_RATE_LIMITED,
-        Code.UPSTREAM_OVERLOADED,
-        Code.UPSTREAM_ERROR,
-        Code.REQUEST_UNSUPPORTED,
-    }
-)
-"""Failures after which another target may do better. A refusal of the request itself is not among them."""
+_TRY_AGAIN: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED, Code.UPSTREAM_CREDENTIAL, Code.UPSTREAM_TLS}
+"""Failures after which the same target may do better a moment later."""
 
-_HOLD_OUTPUT_TOKENS: Final = 4_096
-_FORWARDED: Final = (b"anthropic-version", b"anthropic-beta")
+_STOOD_IN_FOR: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED} | {Code.UPSTREAM_UNAVAILABLE}
+"""Failures for which an old answer may stand in."""
 
+_MAY_BE_TRIED: Final = (Standing.WELL, Standing.PROBE, Standing.SPARED)
+"""Targets that may be tried again, the best first."""
 
-class Arrival(msgspec.Struct, frozen=True):
-    """An authenticated request with its body, and what it asks for."""
+_FORWARDED: Final = {DialectName.ANTHROPIC: (b"anthropic-version", b"anthropic-beta")}
+"""The headers of a dialect in which a caller chooses versions and features."""
 
-    request_id: str
-    principal: Principal
-    operation: Operation
-    dialect: DialectName
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    options: Options
-    started_at: float
+_NOTHING: Final = Usage()
 
 
 class Exchange:
     """One call. `run` never raises but for a cancellation that the caller of the gateway itself caused."""
 
-    def __init__(self, world: World, arrival: Arrival, sink: Sink) -> None:
+    task: Task
+    recollection: Recollection | None = None
+    recording: Recording | None = None
+    carrier: Carrier | None = None
+    target: Target | None = None
+    kept_target: str = ""
+    attempts: int = 0
+    deadline: float = 0.0
+    produced_bytes: int = 0
+    cap: int | None = None
+    grant: Grant
+
+    def __init__(self, world: World, arrival: Arrival, body: bytes, sink: Sink) -> None:
         self.world = world
         self.arrival = arrival
+        self.body = body
         self.sink = sink
-        self.index = world.index
-        self.client = world.dialects[arrival.dialect]
+        self.grants = world.grants
+        self.index = world.grants.index
+        self.client = world.clients[arrival.dialect]
         self.draft = Draft(arrival.request_id, arrival.principal, arrival.operation, arrival.dialect, self.index.id)
         self.draft.digest_key = world.digests.name
-        self.hold: Hold | None = None
-        self.receipt: Receipt | None = None
-        self.recall: Recall | None = None
-        self.recorded = False
-        self.step: Step | None = None
-        self.attempts = 0
-        self.deadline = 0.0
-        self.canonical: ChatCall | EmbeddingsCall | None = None
-        self.produced_bytes = 0
-        self.max_tokens: int | None = None
+        self.account = Account(world, self.index, self.draft)
 
     # --- the story ----------------------------------------------------------------------------------------
 
@@ -117,11 +106,39 @@ class Exchange:
         self.world.open_calls += 1
         try:
             self._admit()
-            model, fallback = self._decide()
-            route = self._plan(model, fallback)
-            self.recall = recall()
-            self._reserve(route)
-            await self._open(route)
+            model, fallbacks = self._decide()
+            if KEY_HEADER in self.arrival.headers:
+                self.recording, again = await claim(self.world, self.arrival, self.draft)
+                if again is not None:
+                    await self._repeat(again)
+                    return
+                assert isinstance(self.sink, Tape)
+                self.sink.recording = self.recording
+            waits = self.account.limit(self.grant, self.task.bound(self.cap))
+            if waits is not None:
+                await waits
+            self.deadline = self.draft.started_at + model.timeouts.total_seconds
+            self.recollection = recollection(self.world, self.index, self.arrival, self.draft, model, cap=self.cap)
+            bound, need = self.account.bound, self.task.need
+            route = routed(
+                self.world,
+                self.index,
+                self.arrival,
+                self.draft,
+                grant=self.grant,
+                fallbacks=fallbacks,
+                bound=bound,
+                need=need,
+            )
+            if self.recollection is not None:
+                kept = await self.recollection.find(self._seconds(), self._patience())
+                if kept is not None:
+                    await self._replay(kept)
+                    return
+            waits = self.account.reserve(self.grant, route)
+            if waits is not None:
+                await waits
+            await self.account.open(route.targets[0].name)
             await self._attempt(route)
         except OstiaryError as error:
             await self._fail(error)
@@ -133,276 +150,287 @@ class Exchange:
                 GatewayError(Code.GATEWAY_INTERNAL, "The gateway failed; the request id helps to find out why.")
             )
         finally:
-            self._settle(Nano(0))
+            if self.recollection is not None:
+                self.recollection.leave()
+            if self.recording is not None:
+                done = self.draft.cache or (self.account.receipt is not None and self.draft.error not in NOT_DONE)
+                self.recording.finish() if done else self.recording.drop()
+            self.account.settle(Nano(0))
             self.world.open_calls -= 1
 
     def _admit(self) -> None:
         """Parse the body once, strictly, and read what the stages need."""
-        arrival, draft = self.arrival, self.draft
+        arrival, draft, world = self.arrival, self.draft, self.world
         draft.started_at = arrival.started_at
-        draft.received_at = self.world.clock.monotonic()
-        metadata = arrival.options.metadata
-        draft.feature, draft.prompt_id, draft.prompt_version = (
-            metadata.feature,
-            metadata.prompt_id,
-            metadata.prompt_version,
-        )
-        if metadata.deployment is not None:
-            draft.deployment = metadata.deployment
-        draft.label = arrival.options.label
-        self.document = json.parse(arrival.body)
-        peek: ChatPeek | EmbeddingsPeek
-        if arrival.operation is Operation.EMBEDDINGS:
-            peek = self.client.peek_embeddings(self.document)
-        else:
-            peek = self.client.peek_chat(self.document)
-            draft.stream = peek.stream and arrival.operation is Operation.CHAT
-        self.peek = peek
-        draft.original_model = peek.model
-        draft.prompt_digest = self.world.digests.content(arrival.body)
-        if peek.end_user:
-            draft.end_user = self.world.digests.person(arrival.principal.tenant, peek.end_user)
+        draft.received_at = world.clock.monotonic()
+        options = arrival.options
+        if options is not DEFAULT:
+            metadata = options.metadata
+            draft.label = options.label
+            draft.feature = metadata.feature
+            draft.prompt_id, draft.prompt_version = metadata.prompt_id, metadata.prompt_version
+            if metadata.deployment is not None:
+                draft.deployment = metadata.deployment
+        self.task = task = TASKS[arrival.operation](self.client, arrival, self.body)
+        draft.stream = task.stream
+        draft.original_model = task.model
+        draft.prompt_digest = world.digests.content(self.body)
+        if task.end_user:
+            draft.end_user = world.digests.person(arrival.principal.tenant, task.end_user)
 
-    def _decide(self) -> tuple[ModelRow, ModelRow | None]:
-        """Policy, guards, and policy again if they raised the label. Gives the model and its allowed fallback."""
-        model = self._allowed(self.peek.model)
+    def _decide(self) -> tuple[ModelRow, list[tuple[ModelRow, tuple[Code, ...]]]]:
+        """Policy, guards, and policy again if they raised the label. Gives the model and its allowed fallbacks, each
+        with the failures after which it is tried."""
+        model = self._allowed()
         label = screen_request(self.draft.label)
         if label is not self.draft.label:
             self.draft.label = label
-            model = self._allowed(self.peek.model)
-        for name in model.fallbacks[:1]:
-            verdict = decide(self.index, self.arrival.principal, self._ask(name))
-            if not isinstance(verdict, Deny):
-                return model, self.index.model(name)
-        return model, None
+            model = self._allowed()
+        fallbacks: list[tuple[ModelRow, tuple[Code, ...]]] = []
+        for row in model.fallbacks:
+            grant = self.grants.find(self.arrival.principal, row.model)
+            if isinstance(grant, Grant) and isinstance(grant.decide(self.task.ask(row.model, label)), Allow):
+                fallbacks.append((grant.model, row.on))
+        return model, fallbacks
 
-    def _allowed(self, name: str) -> ModelRow:
-        verdict = decide(self.index, self.arrival.principal, self._ask(name))
-        if isinstance(verdict, Deny):
-            raise CallerError(verdict.code, verdict.message, param=verdict.param)
-        peek = self.peek
-        if isinstance(peek, ChatPeek) and peek.max_tokens is None:
-            self.max_tokens = verdict.max_tokens_cap
-        model = self.index.model(name)
-        assert model is not None
-        return model
+    def _allowed(self) -> ModelRow:
+        verdict: Grant | Decision = self.task.grant(self.grants, self.arrival.principal)
+        if isinstance(verdict, Grant):
+            grant = verdict
+            verdict = grant.decide(self.task.ask(self.task.model, self.draft.label))
+            if isinstance(verdict, Allow):
+                self.grant = grant
+                self.cap = verdict.max_tokens_cap
+                if grant.budgets or grant.each_budget is not None:
+                    # A hold on a budget is only as good as the bound it stands on.
+                    default = grant.model.default_max_tokens
+                    if default is not None and (self.cap is None or default < self.cap):
+                        self.cap = default
+                return grant.model
+        assert isinstance(verdict, Deny)
+        raise CallerError(verdict.code, verdict.message, param=verdict.param)
 
-    def _ask(self, name: str) -> Ask:
-        peek = self.peek
-        if isinstance(peek, ChatPeek):
-            return Ask(model=name, label=self.draft.label, max_tokens=peek.max_tokens, tool_depth=peek.tool_depth)
-        return Ask(model=name, label=self.draft.label)
-
-    def _plan(self, model: ModelRow, fallback: ModelRow | None) -> Plan:
-        world = self.world
-        route = plan(
-            self.index,
-            model,
-            fallback,
-            operation=self.arrival.operation,
-            label=self.draft.label,
-            strategies=world.strategies,
-            draw=world.random,
-        )
-        if not route.steps:
-            raise CallerError(
-                Code.MODEL_UNSUITABLE, f"No target of this model offers {self.arrival.operation}.", param="model"
-            )
-        self.deadline = self.draft.started_at + model.timeouts.total_seconds
-        return route
-
-    def _reserve(self, route: Plan) -> None:
-        """Hold an upper bound of the cost for the dearest target, and refuse what may not go out unpriced."""
-        peek = self.peek
-        output = 0
-        messages = 1
-        if isinstance(peek, ChatPeek):
-            output = (peek.max_tokens or self.max_tokens or _HOLD_OUTPUT_TOKENS) * peek.choices
-            messages = peek.messages
-        bound = Usage(input_tokens=estimate.input_tokens(peek.prompt_bytes, messages), output_tokens=output)
-        pricing = self.index.snapshot.pricing
-        seconds = self._seconds()
-        dearest = 0
-        for step in route.steps:
-            row = self.index.price(step.provider, step.request_model, seconds)
-            if row is None and price.refuses_unknown(pricing) and self.arrival.operation is not Operation.COUNT_TOKENS:
-                raise CallerError(Code.PRICE_UNKNOWN, f"No price is known for {step.target}.", param="model")
-            dearest = max(dearest, price.upper_bound(pricing if row is None else row, bound))
-        self.hold = self.world.holds.reserve(Nano(dearest))
-
-    async def _open(self, route: Plan) -> None:
-        """The opening record. Nothing has gone upstream yet, and nothing will unless this succeeds."""
-        opened = self.draft.opened(self.world.clock.now_ns(), route.steps[0].target)
-        self.receipt = self._append(Kind.OPENED, record.encode(opened))
-        await self._synced(self.receipt)
+    def _patience(self) -> float:
+        """How long the call may wait for another one's answer, in seconds."""
+        return max(min(self.deadline - self.world.clock.monotonic(), FLIGHT_WAIT_SECONDS_MAX), 0.0)
 
     async def _attempt(self, route: Plan) -> None:
-        """Try the steps in order until one answers. Each starts from the client's original call."""
+        """Try the targets in order until one answers; where all failed, again after a pause, as often as the model
+        allows. Each attempt starts from the client's original call, and each but the first is paid for out of the
+        retry budget of the target that failed, so that a provider's bad day is not answered with more load."""
+        targets = route.targets
+        world = self.world
+        attempts = targets[0].model.attempts
+        allowed = min(attempts or len(targets), ATTEMPTS_MAX)
         first_error: OstiaryError | None = None
-        for step in route.steps[:ATTEMPTS_MAX]:
-            self.step = step
+        place = 0
+        while True:
+            self.target = target = targets[place]
             self.attempts += 1
-            if first_error is not None and step.fallback:
-                self.draft.fallback = first_error.code
-            began = self.world.clock.monotonic()
+            if place >= route.fallback_from:
+                self.draft.fallback = instead(route) if first_error is None else first_error.code
+            began = world.clock.monotonic()
             try:
-                await self._try(step)
+                await self._try(target, began)
             except OstiaryError as error:
-                self._note_attempt(step, began, error)
+                self._note_attempt(target, began, error)
                 first_error = first_error or error
-                if self.sink.begun or self.recorded or error.code not in _TRY_NEXT:
+                following = route.following(place, error.code)
+                if self.sink.begun or self.account.recorded or (error.code not in TRY_NEXT and following < 0):
                     raise
-                if self.world.clock.monotonic() >= self.deadline:
-                    raise
+                now = world.clock.monotonic()
+                place = following
+                if self.attempts >= allowed or now >= self.deadline:
+                    raise first_error from None
+                if error.code is not Code.REQUEST_UNSUPPORTED and not world.health.of(target.name, now).may_retry(now):
+                    raise first_error from None
+                if place < 0 and attempts is not None:
+                    place = await self._pause(targets, error)
+                if place < 0:
+                    raise first_error from None
                 continue
             return
-        assert first_error is not None
-        raise first_error
 
-    async def _try(self, step: Step) -> None:
-        draft = self.draft
-        draft.provider, draft.request_model = step.provider.name, step.request_model
+    async def _pause(self, targets: tuple[Target, ...], error: OstiaryError) -> int:
+        """Every target was tried. Wait before trying one of them again; its place, or -1 where none may be, or not
+        before the deadline."""
+        if error.code not in _TRY_AGAIN:
+            return -1
+        world = self.world
+        wait = backoff.pause_seconds(self.attempts, error.retry_after_seconds, world.random)
+        if world.clock.monotonic() + wait >= self.deadline:
+            return -1
+        await world.sleep(wait)
+        now = world.clock.monotonic()
+        standing = [world.health.standing(target.name, now) for target in targets]
+        return next((standing.index(one) for one in _MAY_BE_TRIED if one in standing), -1)
+
+    async def _try(self, target: Target, began: float) -> None:
+        draft, world, task = self.draft, self.world, self.task
+        row = target.provider
+        draft.provider, draft.request_model = row.name, target.request_model
         draft.told_by("", "")
         self.produced_bytes = 0
-        provider = self.world.provider_dialect(step.provider)
-        if self.arrival.operation is Operation.COUNT_TOKENS and not step.provider.count_tokens:
-            await self._deliver_estimate()
+        here = task.here(target)
+        if here is not None:
+            draft.usage_estimated = True
+            await self._deliver(target, here, began)
             return
-        encoded = self._encode(step, provider)
-        draft.left_out(encoded.dropped)
-        timeouts = step.model.timeouts
-        draft.sent_at = self.world.clock.monotonic()
-        began = draft.sent_at
-        reply = await self.world.upstream.send(
-            UpstreamRequest(
-                origin=step.provider.origin,
-                method=b"POST",
-                target=step.provider.path.encode("ascii") + encoded.path,
-                headers=self.world.provider_headers(step.provider) + self._dialect_headers(step, encoded),
-                body=encoded.body,
-                timeouts=PhaseTimeouts(
-                    connect_seconds=timeouts.connect_seconds,
-                    first_byte_seconds=timeouts.first_token_seconds,
-                    idle_seconds=timeouts.idle_seconds,
-                    deadline=self.deadline,
-                ),
-                tls=step.provider.tls,
-                proxy=step.provider.proxy,
-            )
-        )
+        provider = world.provider_dialect(row, self.client.name)
+        drop = self.arrival.options.drop_unsupported or target.model.drop_unsupported
+        encoded = task.encode(target, provider, Terms(self.cap, drop))
+        if encoded.dropped or draft.dropped_fields:
+            draft.left_out(encoded.dropped)
+        draft.sent_at = began
+        health = world.health.of(target.name, began)
+        health.began(began, first=self.attempts == 1)
         try:
-            draft.first_byte_at = self.world.clock.monotonic()
+            await self._send(target, provider, encoded, began)
+        except OstiaryError as error:
+            world.health.failed(target.name, world.clock.monotonic(), error)
+            raise
+        except BaseException:
+            health.left()
+            raise
+        health.succeeded(world.clock.monotonic(), draft.first_byte_at - began)
+
+    async def _send(self, target: Target, provider: ProviderDialect, encoded: Encoded, began: float) -> None:
+        """Put the request to the target and deliver its answer."""
+        draft, world, task, row = self.draft, self.world, self.task, target.provider
+        timeouts = target.model.timeouts
+        request = UpstreamRequest(
+            row.origin,
+            encoded.method,
+            target.address(encoded.path),
+            world.provider_headers(row) + self._dialect_headers(provider, encoded),
+            encoded.body,
+            PhaseTimeouts(timeouts.connect_seconds, timeouts.first_token_seconds, timeouts.idle_seconds, self.deadline),
+            row.tls,
+            row.proxy,
+        )
+        reply = await world.upstream.send(await world.proven(row, request))
+        try:
+            draft.first_byte_at = world.clock.monotonic()
+            scarce = used_up_seconds(reply.headers, self._seconds())
+            if scarce:
+                world.health.scarce(target.name, draft.first_byte_at, scarce)
+            if task.raw:
+                await self._deliver_stream(target, provider, reply, began)
+                return
             if reply.status != 200:
                 body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
                 raise provider.decode_error(reply.status, reply.headers, body)
             if draft.stream:
-                await self._deliver_stream(step, provider, reply, began)
+                await self._deliver_stream(target, provider, reply, began)
             else:
-                await self._deliver_plain(step, provider, reply, began)
+                body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
+                await self._deliver(target, task.told(target, provider, reply.headers, body, self._seconds()), began)
         finally:
             reply.close()
 
-    # --- towards the provider -----------------------------------------------------------------------------
-
-    def _encode(self, step: Step, provider: Dialect) -> Encoded:
-        operation = self.arrival.operation
-        same = provider.name is self.client.name
-        model = step.request_model
-        if same:
-            if operation is Operation.EMBEDDINGS:
-                return provider.forward_embeddings(self.document, model=model)
-            if operation is Operation.COUNT_TOKENS:
-                return provider.forward_count_tokens(self.document, model=model)
-            return provider.forward_chat(
-                self.document,
-                model=model,
-                report_usage=self.draft.stream and step.provider.stream_usage,
-                max_tokens=self.max_tokens,
-            )
-        drop = self.arrival.options.drop_unsupported or step.model.drop_unsupported
-        call = self._canonical()
-        if isinstance(call, EmbeddingsCall):
-            return provider.encode_embeddings(call, model=model, drop=drop)
-        if operation is Operation.COUNT_TOKENS:
-            return provider.encode_count_tokens(call, model=model, drop=drop)
-        # A dialect that must have a bound gets the entry's default where neither caller nor cap gave one.
-        cap = self.max_tokens if self.max_tokens is not None else step.model.default_max_tokens
-        return provider.encode_chat(call, model=model, max_tokens=cap, drop=drop)
-
-    def _canonical(self) -> ChatCall | EmbeddingsCall:
-        """The canonical call, built when first asked for."""
-        if self.canonical is None:
-            if self.arrival.operation is Operation.EMBEDDINGS:
-                self.canonical = self.client.decode_embeddings(self.document)
-            else:
-                self.canonical = self.client.decode_chat(self.document)
-        return self.canonical
-
-    def _dialect_headers(self, step: Step, encoded: Encoded) -> tuple[Header, ...]:
+    def _dialect_headers(self, provider: ProviderDialect, encoded: Encoded) -> tuple[Header, ...]:
         """The dialect's own headers; within one dialect the caller's choice of version and features goes along."""
-        headers = encoded.headers
-        if step.provider.dialect is DialectName.ANTHROPIC and self.client.name is DialectName.ANTHROPIC:
-            sent = tuple((name, self.arrival.headers[name]) for name in _FORWARDED if name in self.arrival.headers)
+        headers = encoded.headers if encoded.media_type is None else (encoded.media_type, *encoded.headers)
+        forwarded = _FORWARDED.get(provider.name, ())
+        if forwarded and self.client.name is provider.name:
+            sent = tuple((name, self.arrival.headers[name]) for name in forwarded if name in self.arrival.headers)
             named = {name for name, _ in sent}
             headers = (*sent, *(pair for pair in headers if pair[0] not in named))
         return headers
 
     # --- towards the client -------------------------------------------------------------------------------
 
-    async def _deliver_plain(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
-        body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
+    async def _deliver(self, target: Target, told: Told, began: float) -> None:
+        """A plain answer: it leaves after its closing record."""
         draft = self.draft
-        same = provider.name is self.client.name
-        if self.arrival.operation is Operation.CHAT:
-            if same:
-                tap = provider.tap_chat_reply(body)
-                usage, out = tap.usage, body
-                draft.told_by(tap.response_model, tap.finish_reason)
-                if usage is None:
-                    self.produced_bytes = _produced_bytes(provider, body)
-            else:
-                chat = provider.decode_chat_reply(body)
-                usage = chat.usage
-                draft.told_by(chat.response_model, str(chat.choices[0].finish_reason or "") if chat.choices else "")
-                self.produced_bytes = 0 if usage is not None else chat.produced_bytes()
-                out = self.client.encode_chat_reply(chat, created=self._seconds())
-        elif self.arrival.operation is Operation.EMBEDDINGS:
-            vectors = provider.decode_embeddings_reply(body)
-            usage = vectors.usage
-            draft.told_by(vectors.response_model, "")
-            out = body if same else self.client.encode_embeddings_reply(vectors)
-        else:
-            counted = provider.decode_token_count(body)
-            usage = Usage()
-            out = body if same else self.client.encode_token_count(counted)
+        draft.told_by(told.response_model, told.finish_reason)
+        self.produced_bytes = told.produced_bytes
         draft.first_content_at = self.world.clock.monotonic()
-        self._meter(step, usage)
-        self._note_attempt(step, began, None)
-        draft.answer_digest = self.world.digests.content(out)
+        self._meter(target, told.usage)
+        self._note_attempt(target, began, None)
+        draft.answer_digest = self.world.digests.content(told.body)
         await self._succeed()
-        self.sink.answer(200, (JSON_TYPE, *self._headers()), out)
+        if self.recollection is not None:
+            self.recollection.restart()
+            self.recollection.collect(told.body)
+            await self._keep(self.recollection, told.headers, b"")
+        self.sink.answer(200, told.headers + self._headers(), told.body)
 
-    async def _deliver_estimate(self) -> None:
-        """A token count where the provider has no endpoint for it: our own, marked as estimated."""
-        peek = self.peek
-        assert isinstance(peek, ChatPeek)
-        out = self.client.encode_token_count(estimate.input_tokens(peek.prompt_bytes, peek.messages))
-        self.draft.usage_estimated = True
+    async def _replay(self, kept: Kept) -> None:
+        """Give a kept answer: recorded like any other, at no cost."""
+        draft, sink = self.draft, self.sink
+        assert self.recollection is not None
+        draft.cache = self.recollection.said
+        draft.told_by(kept.response_model, kept.finish_reason)
+        if draft.cost is None:
+            draft.consumed(_NOTHING, Cost(Nano(0)), estimated=False)
+        draft.answer_digest = self.world.digests.content(b"".join(kept.pieces))
+        self.kept_target = kept.target
         await self._succeed()
-        self.sink.answer(200, (JSON_TYPE, *self._headers(), (b"x-ostiary-estimated", b"true")), out)
+        age = b"%d" % max(self._seconds() - kept.at, 0)
+        headers = (*kept.headers, *self._headers(), (b"age", age))
+        if not kept.streamed:
+            sink.answer(200, headers, b"".join(kept.pieces))
+            return
+        sink.begin(200, headers, keepalive=kept.keepalive)
+        for piece in kept.pieces:
+            await sink.write(piece)
+        sink.end()
 
-    async def _deliver_stream(self, step: Step, provider: Dialect, reply: UpstreamReply, began: float) -> None:
+    async def _repeat(self, again: Again) -> None:
+        """Give the first answer to a repetition: recorded like any other, at no cost."""
+        draft, sink = self.draft, self.sink
+        draft.cache = REPLAYED
+        draft.consumed(_NOTHING, Cost(Nano(0)), estimated=False)
+        headers = (*again.headers, *self._headers())
+        try:
+            if not again.streamed:
+                body = b"".join([piece async for piece in again.pieces()])
+                await self._succeed(again.status)
+                sink.answer(again.status, headers, body)
+                return
+            sink.begin(again.status, headers, keepalive=again.keepalive)
+            async for piece in again.pieces():
+                await sink.write(piece)
+            await self._succeed(again.status)
+            sink.end()
+        finally:
+            again.close()
+
+    async def _keep(self, recollection: Recollection, headers: tuple[Header, ...], keepalive: bytes) -> None:
+        """Keep the answer that just ended well. A fallback's is not what the model's own targets would have said."""
+        draft = self.draft
+        if draft.fallback or draft.dropped_fields or self.target is None:
+            return
+        await recollection.keep(
+            headers,
+            streamed=draft.stream,
+            keepalive=keepalive,
+            target=self.target.name,
+            response_model=draft.response_model,
+            finish_reason=draft.finish_reason,
+            now_seconds=self._seconds(),
+        )
+
+    async def _deliver_stream(
+        self, target: Target, provider: ProviderDialect, reply: UpstreamReply, began: float
+    ) -> None:
         """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried; but
         a client is not left without a word for longer than COMMIT_AFTER_SECONDS, even where the provider is silent."""
-        draft, sink = self.draft, self.sink
-        relay = self._relay(provider)
+        draft, sink, recollection = self.draft, self.sink, self.recollection
+        if recollection is not None:
+            recollection.restart()
+        self.carrier = relay = self.task.relay(target, provider, self._seconds(), reply.status, reply.headers)
+        digest = self.world.digests.running()
         waiting: list[bytes] | None = []
-        commit = asyncio.get_running_loop().call_later(COMMIT_AFTER_SECONDS, self._begin_stream)
+        begin = functools.partial(self._begin_stream, relay)
+        commit = asyncio.get_running_loop().call_later(COMMIT_AFTER_SECONDS, begin)
         self.world.open_streams += 1
         try:
             while True:
                 piece = relay.feed(await reply.chunk())
                 data = piece.data
+                digest.update(data)
                 if waiting is not None:
                     waiting.append(data)
                     if not (piece.content or piece.ended or sink.begun):
@@ -411,104 +439,109 @@ class Exchange:
                     draft.first_content_at = self.world.clock.monotonic()
                     draft.told_by(relay.response_model, relay.finish_reason)
                 if piece.ended:
-                    self._learn(relay)
-                    self._meter(step, relay.usage)
-                    self._note_attempt(step, began, None)
-                    await self._succeed()
-                self._begin_stream()
+                    self._learn(relay, digest)
+                    self._meter(target, relay.usage)
+                    self._note_attempt(target, began, None)
+                    await self._succeed(relay.status)
+                if recollection is not None:
+                    recollection.collect(data)
+                    if piece.ended:
+                        await self._keep(recollection, relay.headers, relay.keepalive)
+                begin()
+                relay.wrote(data)
                 await sink.write(data)
                 if piece.ended:
                     sink.end()
                     return
         except BaseException as error:
             # What was produced is charged for. A target that failed before producing anything is not.
-            self._learn(relay)
+            self._learn(relay, digest)
             if relay.usage is not None or relay.produced_bytes or isinstance(error, asyncio.CancelledError):
-                self._meter(step, relay.usage)
+                self._meter(target, relay.usage)
             raise
         finally:
             commit.cancel()
             self.world.open_streams -= 1
 
-    def _begin_stream(self) -> None:
+    def _begin_stream(self, relay: Carrier) -> None:
         """Send the head of a stream, once; from here on the client also gets a comment whenever nothing else comes."""
         if not self.sink.begun:
-            self.sink.begin(200, (*EVENT_STREAM, *self._headers()), keepalive=KEEPALIVE)
+            self.sink.begin(relay.status, relay.headers + self._headers(), keepalive=relay.keepalive)
 
-    def _relay(self, provider: Dialect) -> Relay:
-        include_usage = isinstance(self.peek, ChatPeek) and self.peek.include_usage
-        encoder: StreamEncoder | None = None
-        if provider.name is not self.client.name:
-            encoder = self.client.stream_encoder(include_usage=include_usage, created=self._seconds())
-        return Relay(
-            provider.stream_decoder(events=encoder is not None),
-            encoder,
-            screen_stream(),
-            include_usage=include_usage,
-            digest=self.world.digests.running(),
-        )
-
-    def _learn(self, relay: Relay) -> None:
+    def _learn(self, relay: Carrier, digest: RunningDigest) -> None:
         draft = self.draft
         draft.told_by(relay.response_model, relay.finish_reason)
-        draft.answer_digest = relay.digest()
+        draft.answer_digest = digest.hexdigest()
         self.produced_bytes = relay.produced_bytes
 
     def _headers(self) -> tuple[Header, ...]:
-        target = self.step.target if self.step is not None and self.index.snapshot.server.show_target else ""
-        return told(self.draft, self.recall, attempts=self.attempts, receipt=self.receipt, target=target)
+        target = ""
+        if self.index.snapshot.server.show_target:
+            target = self.kept_target or ("" if self.target is None else self.target.name)
+        said = Recall.BYPASS if self.recollection is None else self.recollection.said
+        headers = told(self.draft, said, attempts=self.attempts, receipt=self.account.receipt, target=target)
+        taken = self.account.limited
+        if taken is None:
+            return headers
+        world, now = self.world, self.world.clock.monotonic()
+        standing = world.limits.standing(taken.requests, now), world.limits.standing(taken.tokens, now)
+        return headers + limits(self.client.name, *standing, self._seconds())
 
     # --- how it ends --------------------------------------------------------------------------------------
 
-    def _meter(self, step: Step, usage: Usage | None) -> None:
-        """Usage as reported, or counted by us where the provider gave none; and its cost."""
+    def _meter(self, target: Target, usage: Usage | None) -> None:
+        """Usage as reported, or counted by us where the provider gave none; and its cost. What an earlier attempt
+        consumed before it failed is added to."""
         draft = self.draft
-        if self.arrival.operation is Operation.COUNT_TOKENS:
-            return
         estimated = usage is None
         if usage is None:
-            messages = self.peek.messages if isinstance(self.peek, ChatPeek) else 1
-            usage = Usage(
-                input_tokens=estimate.input_tokens(self.peek.prompt_bytes, messages),
-                output_tokens=estimate.output_tokens(self.produced_bytes)
-                if self.arrival.operation is Operation.CHAT
-                else 0,
-            )
-        draft.usage, draft.usage_estimated = usage, estimated
-        row = self.index.price(step.provider, step.request_model, self._seconds())
+            usage = self.task.estimated(self.produced_bytes)
+            if usage is None:
+                return
+        row = target.price(self._seconds())
         pricing = self.index.snapshot.pricing
-        draft.cost = price.ceiling_cost(pricing, usage) if row is None else price.cost(row, usage, estimated=estimated)
+        draft.consumed(usage, price.charge(row, pricing, usage, estimated=estimated), estimated=estimated)
 
-    def _note_attempt(self, step: Step, began: float, error: OstiaryError | None) -> None:
+    def _note_attempt(self, target: Target, began: float, error: OstiaryError | None) -> None:
         draft = self.draft
-        draft.attempts.append(
-            Attempt(
-                target=step.target,
-                status=200 if error is None else error.status,
-                reason="" if error is None else error.code,
-                first_byte_ms=milliseconds(draft.first_byte_at - began) if draft.first_byte_at > began else 0.0,
-                total_ms=milliseconds(self.world.clock.monotonic() - began),
-            )
-        )
+        first_byte = milliseconds(draft.first_byte_at - began) if draft.first_byte_at > began else 0.0
+        total = milliseconds(self.world.clock.monotonic() - began)
+        status, reason, theirs = (200, "", "") if error is None else (error.status, error.code, provider_code(error))
+        draft.attempts.append(Attempt(target.name, status, reason, 0.0, first_byte, total, theirs))
 
-    async def _succeed(self) -> None:
-        """Settle and write the closing record; the answer leaves after this."""
-        self.draft.status = 200
-        await self._synced(self._close(Outcome.SUCCEEDED))
+    async def _succeed(self, status: int = 200) -> None:
+        """Settle and write the closing record; the answer leaves after this. An error that passes as it came is told
+        here alone."""
+        self.draft.status = status
+        if status >= 400:
+            self.draft.error = Code.UPSTREAM_ERROR if status >= 500 else Code.UPSTREAM_REFUSED
+        receipt = self.account.close(Outcome.SUCCEEDED if status < 400 else Outcome.FAILED)
+        await self.account.synced(receipt)
 
     async def _fail(self, error: OstiaryError) -> None:
         """Record a failure, then tell the client in its own dialect: as an answer, or inside a stream it has begun."""
         draft = self.draft
+        if self.recollection is not None and not (self.sink.begun or self.account.recorded):
+            kept = await self.recollection.stale(self._seconds()) if error.code in _STOOD_IN_FOR else None
+            if kept is not None:
+                draft.fallback = error.code
+                await self._replay(kept)
+                return
         draft.error, draft.status = error.code, error.status
-        if not self.recorded:
+        if not self.account.recorded:
             try:
-                await self._synced(self._close(Outcome.FAILED if self.receipt or self.step else Outcome.DENIED))
+                await self.account.synced(
+                    self.account.close(Outcome.FAILED if self.account.receipt or self.target else Outcome.DENIED)
+                )
             except OstiaryError as unrecorded:
                 # What cannot be recorded is not told either: the client learns that the journal is down.
                 error = unrecorded
         if self.sink.begun:
-            encoder = self.client.stream_encoder(include_usage=False)
-            await self.sink.write(encoder.error(error, draft.request_id))
+            told = None if self.carrier is None else self.carrier.error(error, draft.request_id)
+            if told is None:
+                self.sink.abort()  # ended in good order, half of it would pass for the whole
+                return
+            await self.sink.write(told)
             self.sink.end()
             return
         answer = self.client.encode_error(error, draft.request_id)
@@ -524,77 +557,13 @@ class Exchange:
             await self._fail(GatewayError(Code.GATEWAY_DRAINING, "This gateway is shutting down; retry."))
             return
         self.draft.error, self.draft.status = Code.CLIENT_GONE, 499
-        if not self.recorded:
-            if self.step is not None and self.draft.cost is None and self.draft.sent_at:
-                self._meter(self.step, None)
+        if not self.account.recorded:
+            if self.target is not None and self.draft.cost is None and self.draft.sent_at:
+                self._meter(self.target, None)
             try:
-                self._close(Outcome.CANCELLED)
+                self.account.close(Outcome.CANCELLED)
             except OstiaryError:
                 return  # recovery will close it as aborted; nobody is left to tell
 
-    def _close(self, outcome: Outcome) -> Receipt | None:
-        """Settle the hold and write the one closing record."""
-        draft = self.draft
-        self._settle(Nano(0) if draft.cost is None else draft.cost.nano)
-        opened = -1 if self.receipt is None else self.receipt.sequence
-        clock = self.world.clock
-        closed = draft.closed(outcome, opened, clock.now_ns(), clock.monotonic())
-        kind = Kind.DENIED if outcome is Outcome.DENIED else Kind.CLOSED
-        self.recorded = True
-        payload = record.encode(closed)
-        try:
-            receipt = self._append(kind, payload)
-        except Exception:
-            if opened >= 0:
-                self.world.journal.defer(kind, payload)
-            raise
-        self.world.observer.closed(closed)
-        return receipt
-
-    def _settle(self, nano: Nano) -> None:
-        hold, self.hold = self.hold, None
-        if hold is not None:
-            self.world.holds.settle(hold, nano)
-
-    def _append(self, kind: Kind, payload: bytes) -> Receipt | None:
-        """Append a record; where the operator chose `continue`, a call of unregulated data may go on without."""
-        world = self.world
-        try:
-            if world.gap_calls and world.journal.healthy():
-                gap = Gap(world.gap_from_ns, world.clock.now_ns(), world.gap_calls, Code.AUDIT_UNAVAILABLE)
-                world.journal.append(Kind.GAP, record.encode(gap))
-                world.gap_calls = 0
-            return world.journal.append(kind, payload)
-        except GatewayError:
-            if not self._goes_on_unrecorded():
-                raise
-            return None
-
-    def _goes_on_unrecorded(self) -> bool:
-        """Whether the call may go on though a record is missing, which is then counted for the gap's own record."""
-        world = self.world
-        if self.index.snapshot.journal.on_failure != "continue" or self.draft.label is Sensitivity.REGULATED:
-            return False
-        if world.gap_calls == 0:
-            world.gap_from_ns = world.clock.now_ns()
-        world.gap_calls += 1
-        return True
-
     def _seconds(self) -> int:
         return self.world.clock.now_ns() // 1_000_000_000
-
-    async def _synced(self, receipt: Receipt | None) -> None:
-        if receipt is not None and self.world.journal.durability == "disk":
-            try:
-                await self.world.journal.synced(receipt)
-            except GatewayError:
-                if not self._goes_on_unrecorded():
-                    raise
-
-
-def _produced_bytes(provider: Dialect, body: bytes) -> int:
-    """How much a model said in an answer that passes through: all of it where its form is not wholly known."""
-    try:
-        return provider.decode_chat_reply(body).produced_bytes()
-    except UpstreamError:
-        return len(body)

@@ -4,20 +4,16 @@ Each is bounded, since what the draft keeps of a provider's and a caller's words
 proxies read would cost them the whole answer.
 """
 
+import datetime as dt
+import math
 from typing import Final
 
 from ostiary.core.call import DialectName
 from ostiary.core.http import Header
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.recall import Recall
+from ostiary.gateway.meter.limits import Standing
 from ostiary.gateway.ports import Receipt
-
-EVENT_STREAM: Final[tuple[Header, ...]] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-)
-"""What the head of a stream says besides."""
 
 _NANO: Final = 1_000_000_000
 _RECALLED: Final[dict[Recall, Header]] = {said: (b"x-ostiary-cache", said.encode("ascii")) for said in Recall}
@@ -53,3 +49,24 @@ def _visible(text: str) -> bytes:
     if text.isascii() and text.isprintable():
         return text.encode("ascii")
     return "".join(char if " " <= char <= "~" else "?" for char in text).encode("ascii")
+
+
+def limits(
+    dialect: DialectName, requests: Standing | None, tokens: Standing | None, now_seconds: int
+) -> tuple[Header, ...]:
+    """The tightest limits a call fell under, in the names of its dialect: OpenAI's `x-ratelimit-*` with durations,
+    Anthropic's `anthropic-ratelimit-*` with times (RFC 3339)."""
+    headers: list[Header] = []
+    for kind, one in (("requests", requests), ("tokens", tokens)):
+        if one is None:
+            continue
+        if dialect is DialectName.ANTHROPIC:
+            name = f"anthropic-ratelimit-{kind}-"
+            at = dt.datetime.fromtimestamp(now_seconds + math.ceil(one.reset_seconds), dt.UTC)
+            values = (str(one.limit), str(one.remaining), at.strftime("%Y-%m-%dT%H:%M:%SZ"))
+            names = (f"{name}limit", f"{name}remaining", f"{name}reset")
+        else:
+            names = (f"x-ratelimit-limit-{kind}", f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}")
+            values = (str(one.limit), str(one.remaining), f"{one.reset_seconds:.3f}s")
+        headers += [(name.encode(), value.encode()) for name, value in zip(names, values, strict=True)]
+    return tuple(headers)

@@ -1,20 +1,35 @@
-"""A stream on its way from a provider to a client: bytes in, bytes out, and what was learnt of it. No I/O.
+"""An answer on its way from a provider to a client: bytes in, bytes out, and what was learnt of it. No I/O.
 
-Frames pass the guards' queue in order. Within one dialect a frame leaves as it came; otherwise it is encoded from its
-canonical events.
+Frames of a stream pass the guards' queue in order. Within one dialect a frame leaves as it came; otherwise it is encoded
+from its canonical events. What is no stream of events passes as it comes.
 """
 
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
-from ostiary.core.digest import RunningDigest
+from ostiary.core.error import Code, OstiaryError, UpstreamError
+from ostiary.core.http import Header, header
+from ostiary.core.limit import UPSTREAM_BODY_BYTES_MAX
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Frame, StreamDecoder, StreamEncoder
 from ostiary.gateway.guard.holdback import Holdback
 
-KEEPALIVE: Final = b": keep-alive\n\n"
-"""What keeps a silent stream open: a comment, which every reader of events skips."""
+_ANSWERED: Final = frozenset(
+    (
+        b"content-disposition",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"last-modified",
+        b"retry-after",
+        b"x-goog-upload-status",
+    )
+)
+"""The headers of a provider that come back with an answer that passes as it came."""
+
+_UNBUFFERED: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -26,23 +41,56 @@ class Piece(msgspec.Struct, frozen=True):
     ended: bool
 
 
+class Carrier(Protocol):
+    """What carries an answer to a client: the head it has there, and piece by piece what it may get. What is known of
+    the answer so far stands in the other fields."""
+
+    status: int
+    headers: tuple[Header, ...]
+    keepalive: bytes
+    usage: Usage | None
+    produced_bytes: int
+    response_model: str
+    finish_reason: str
+
+    def feed(self, data: bytes) -> Piece:
+        """What `data` (b"" at its end) lets out. Raises UpstreamError."""
+        ...
+
+    def wrote(self, data: bytes) -> None:
+        """To be told of each piece that goes to the client."""
+        ...
+
+    def error(self, error: OstiaryError, request_id: str) -> bytes | None:
+        """What ends an answer that has begun and cannot go on, behind what was written; None where its form has no such
+        end, so that it must be broken off."""
+        ...
+
+
 class Relay:
-    """One stream. `usage`, `produced_bytes`, `response_model` and `finish_reason` are what is known so far."""
+    """Implements Carrier for events.
+
+    `passes` says that client and provider speak one dialect: then `encoder` makes only the head and the error.
+    """
 
     def __init__(
         self,
         decoder: StreamDecoder,
-        encoder: StreamEncoder | None,
+        encoder: StreamEncoder,
         screened: Holdback[Frame],
         *,
+        passes: bool,
         include_usage: bool,
-        digest: RunningDigest,
     ) -> None:
         self._decoder = decoder
-        self._encoder = encoder
+        self._encoder = None if passes else encoder
+        self.status = 200
+        self.keepalive = encoder.keepalive
+        self.headers: tuple[Header, ...] = ((b"content-type", encoder.media_type), *_UNBUFFERED)
+        self.wrote = encoder.wrote
+        self.error = encoder.error
         self._screened = screened
-        self._show_usage_only = include_usage or encoder is not None
-        self._digest = digest
+        self._show_usage_only = include_usage or not passes
         self.usage: Usage | None = None
         self.produced_bytes = 0
         self.response_model = ""
@@ -73,10 +121,112 @@ class Relay:
                 out += [encoder.encode(event) for event in frame.events]
             elif self._show_usage_only or not frame.usage_only:
                 out.append(frame.raw)
-        joined = out[0] if len(out) == 1 else b"".join(out)
-        self._digest.update(joined)
-        return Piece(joined, content, ended or not data)
+        return Piece(out[0] if len(out) == 1 else b"".join(out), content, ended or not data)
 
-    def digest(self) -> str:
-        """The keyed digest of all that was let out, in hex."""
-        return self._digest.hexdigest()
+
+class Judged(Protocol):
+    """What an answer says of itself."""
+
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def response_model(self) -> str: ...
+
+
+class Tap(Protocol):
+    """Reads along: what is known of an answer so far."""
+
+    usage: Usage | None
+    response_model: str
+    finish_reason: str
+
+    def feed(self, data: bytes) -> None:
+        """More of the answer (b"" at its end). Raises UpstreamError where it is of no known form."""
+        ...
+
+
+class RawRelay:
+    """Implements Carrier for an answer of any kind, which passes unchanged. What `tap` cannot read is only not
+    metered; without one nothing is read. `encoder` makes the error of one that is a stream of events."""
+
+    keepalive = b""
+
+    def __init__(
+        self, status: int, headers: Sequence[Header], tap: Tap | None, encoder: StreamEncoder | None = None
+    ) -> None:
+        self.status = status
+        self.headers = passed_headers(headers)
+        self._encoder = encoder
+        self.usage: Usage | None = None
+        self.produced_bytes = 0
+        self.response_model = ""
+        self.finish_reason = ""
+        self._tap = tap
+
+    def feed(self, data: bytes) -> Piece:
+        """The same bytes. Raises nothing."""
+        self.produced_bytes += len(data)
+        tap = self._tap
+        if tap is not None:
+            try:
+                tap.feed(data)
+            except UpstreamError:
+                self._tap = None
+            self.usage, self.response_model, self.finish_reason = tap.usage, tap.response_model, tap.finish_reason
+        return Piece(data, content=True, ended=not data)
+
+    def wrote(self, data: bytes) -> None:
+        """See Carrier."""
+        if self._encoder is not None:
+            self._encoder.wrote(data)
+
+    def error(self, error: OstiaryError, request_id: str) -> bytes | None:
+        """See Carrier."""
+        return None if self._encoder is None else self._encoder.error(error, request_id)
+
+
+class WholeRelay:
+    """Implements Carrier for an answer that came where a stream was asked for: kept until it is whole, then given to
+    `judge`, which says what is known of it or raises UpstreamError."""
+
+    keepalive = b""
+
+    def __init__(self, status: int, headers: Sequence[Header], judge: Callable[[bytes], Judged]) -> None:
+        self.status = status
+        self.headers = passed_headers(headers)
+        self.usage: Usage | None = None
+        self.produced_bytes = 0
+        self.response_model = ""
+        self.finish_reason = ""
+        self._judge = judge
+        self._kept: list[bytes] = []
+
+    def feed(self, data: bytes) -> Piece:
+        """Nothing before the end. Raises UpstreamError upstream.too_large beyond UPSTREAM_BODY_BYTES_MAX."""
+        if data:
+            self.produced_bytes += len(data)
+            if self.produced_bytes > UPSTREAM_BODY_BYTES_MAX:
+                raise UpstreamError(Code.UPSTREAM_TOO_LARGE, "The provider's answer is too large.")
+            self._kept.append(data)
+            return Piece(b"", content=False, ended=False)
+        body = b"".join(self._kept)
+        judged = self._judge(body)
+        self.usage, self.response_model = judged.usage, judged.response_model
+        return Piece(body, content=True, ended=True)
+
+    def wrote(self, data: bytes) -> None:
+        """See Carrier."""
+
+    def error(self, error: OstiaryError, request_id: str) -> bytes | None:  # noqa: ARG002 - the contract's
+        """See Carrier."""
+        return None
+
+
+def passed_headers(headers: Sequence[Header]) -> tuple[Header, ...]:
+    """The headers of a provider's answer that pass with its bytes."""
+    return tuple(pair for pair in headers if pair[0] in _ANSWERED)
+
+
+def event_stream(headers: Sequence[Header]) -> bool:
+    """Whether an answer is a stream of events."""
+    return (header(headers, b"content-type") or b"").lower().startswith(b"text/event-stream")

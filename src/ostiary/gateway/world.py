@@ -1,17 +1,40 @@
 """Everything a call needs of its surroundings, in one value that `bootstrap` builds and every call shares."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+import msgspec
+
 from ostiary.core.call import DialectName
-from ostiary.core.error import Code, OperatorError, UpstreamError
-from ostiary.core.http import JSON_TYPE, Header
+from ostiary.core.error import Code, UpstreamError
+from ostiary.core.http import Header
+from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.audit.digest import Digests
-from ostiary.gateway.dialect import Dialect
+from ostiary.gateway.cache.answers import AnswerCache, Answers
+from ostiary.gateway.cache.flight import Flights
+from ostiary.gateway.counting.budgets import SharedHolds
+from ostiary.gateway.counting.limits import SharedLimits
+from ostiary.gateway.counting.shared import SharedCounters
+from ostiary.gateway.dialect import ClientDialect, ProviderDialect
 from ostiary.gateway.meter.hold import Holds
-from ostiary.gateway.ports import Clock, Ids, Journal, Observer, Random, Secrets, Upstream
-from ostiary.gateway.provider.auth.header import credential_headers
+from ostiary.gateway.meter.limits import Limits
+from ostiary.gateway.policy.access import Grants
+from ostiary.gateway.ports import (
+    Clock,
+    Credentials,
+    Ids,
+    Journal,
+    Observer,
+    Random,
+    ReplayStore,
+    Upstream,
+    UpstreamRequest,
+)
+from ostiary.gateway.route.condition import Conditions
+from ostiary.gateway.route.health import Health
 from ostiary.gateway.route.plan import Strategy
+from ostiary.gateway.tape import Detached
 from ostiary.snapshot.index import Index
 from ostiary.snapshot.tables import ProviderRow
 
@@ -19,8 +42,8 @@ _USER_AGENT: Final[Header] = (b"user-agent", b"ostiary")
 
 
 class World:
-    """The adapters, and what calls share. `index` is replaced whole when a new snapshot arrives; a call holds the one
-    it began with."""
+    """The adapters, and what calls share. `grants`, and with it the snapshot's index, is replaced whole when a new
+    snapshot arrives; a call holds the one it began with."""
 
     def __init__(
         self,
@@ -28,56 +51,98 @@ class World:
         index: Index,
         upstream: Upstream,
         journal: Journal,
-        secrets: Secrets,
+        credentials: Credentials,
         observer: Observer,
         clock: Clock,
         ids: Ids,
         random: Random,
-        dialects: Mapping[DialectName, Dialect],
-        variants: Mapping[str, Dialect],
+        clients: Mapping[DialectName, ClientDialect],
+        providers: Callable[[ProviderRow, DialectName], ProviderDialect],
         strategies: dict[str, Strategy],
         digests: Digests,
+        replays: ReplayStore,
+        idempotency: IdempotencyKeys,
+        health: Health | None = None,
+        answers: AnswerCache | None = None,
+        shared: SharedCounters | None = None,
+        conditions: Conditions | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.index = index
+        self.grants = Grants(index)
         self.upstream = upstream
         self.journal = journal
-        self.secrets = secrets
+        self.synced_first = journal.durability == "disk"
+        self.credentials = credentials
         self.observer = observer
         self.clock = clock
         self.ids = ids
         self.random = random
-        self.dialects = dialects
-        self.variants = variants
+        self.clients = clients
+        self._providers = providers
         self.strategies = strategies
         self.digests = digests
-        self.holds = Holds()
+        self.holds: Holds | SharedHolds = Holds() if shared is None else shared.holds
+        self.limits: Limits | SharedLimits = Limits() if shared is None else shared.limits
+        self.health = health or Health()
+        self.conditions = conditions or Conditions()
+        self.answers: AnswerCache = answers or Answers(index.snapshot.server.cache_bytes)
+        self.flights = Flights()
+        self.replays = replays
+        self.idempotency = idempotency
+        self.detached = Detached()
+        self.sleep = sleep
         self.open_streams = 0
         self.open_calls = 0
         self.gap_from_ns = 0
         self.gap_calls = 0
-        self._credentials: dict[str, tuple[Header, ...]] = {}
+        self._headers: dict[str, tuple[Header, ...]] = {}
+        self._spoken: dict[tuple[str, DialectName], ProviderDialect] = {}
 
-    def swap(self, index: Index) -> None:
-        """Take a new snapshot, and the credentials it refers to."""
-        self.index = index
-        self._credentials = {}
+    @property
+    def index(self) -> Index:
+        """The snapshot in use."""
+        return self.grants.index
 
-    def provider_dialect(self, provider: ProviderRow) -> Dialect:
-        """The dialect a provider speaks, in the variant of its row."""
-        if provider.dialect is DialectName.OPENAI:
-            return self.variants.get(provider.max_tokens_field) or self.dialects[provider.dialect]
-        return self.dialects[provider.dialect]
+    def swap(self, index: Index, conditions: Conditions | None = None) -> None:
+        """Take a new snapshot with its compiled conditions, and the credentials it refers to. What was seen of a provider whose row or secret is
+        another one now is forgotten: its targets may be well again."""
+        changed = {row.name for row in index.snapshot.providers if self.index.providers.get(row.name) != row}
+        self.grants = Grants(index)
+        self.conditions = conditions or Conditions()
+        changed |= self.credentials.swap(index.snapshot.providers)
+        for name in changed:
+            self.health.renew(name)
+        self.answers.resize(index.snapshot.server.cache_bytes)
+        self._headers = {}
+        self._spoken = {}
+
+    def provider_dialect(self, provider: ProviderRow, client: DialectName) -> ProviderDialect:
+        """The dialect in which a provider is spoken to, in the form its row asks for: the client's own where the
+        provider speaks it too."""
+        name = client if client in provider.also else provider.dialect
+        found = self._spoken.get((provider.name, name))
+        if found is None:
+            found = self._spoken[provider.name, name] = self._providers(provider, name)
+        return found
 
     def provider_headers(self, provider: ProviderRow) -> tuple[Header, ...]:
-        """What is sent to a provider with every request. Raises UpstreamError upstream.credential."""
-        found = self._credentials.get(provider.name)
+        """What is sent to a provider with every request, besides its credential."""
+        found = self._headers.get(provider.name)
         if found is None:
-            ref = provider.auth.secret
-            try:
-                credential = credential_headers(provider.auth.scheme, None if ref is None else self.secrets.get(ref))
-            except OperatorError as error:
-                raise UpstreamError(Code.UPSTREAM_CREDENTIAL, f"Provider {provider.name}: {error.message}.") from error
             extra = tuple((name.lower().encode(), value.encode()) for name, value in provider.headers)
-            found = (JSON_TYPE, _USER_AGENT, *extra, *credential)
-            self._credentials[provider.name] = found
+            found = self._headers[provider.name] = (_USER_AGENT, *extra)
         return found
+
+    async def proven(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest:
+        """A request that is complete but for its credential, with it. Waits only where one must be fetched first.
+        Raises UpstreamError upstream.credential."""
+        credential = self.credentials.headers(provider, request)
+        if credential is None:
+            await self.credentials.fetch(provider)
+            credential = self.credentials.headers(provider, request)
+        if credential is None:
+            raise UpstreamError(
+                Code.UPSTREAM_CREDENTIAL,
+                f"Provider {provider.name}: its secret was replaced while a credential was got.",
+            )
+        return msgspec.structs.replace(request, headers=request.headers + credential) if credential else request

@@ -22,6 +22,10 @@ _METADATA: Final[frozenset[Ip]] = frozenset(
         "192.0.0.192",  # Oracle Cloud metadata
     )
 )
+_CREDENTIALS: Final[frozenset[Ip]] = frozenset(
+    ipaddress.ip_address(text)
+    for text in ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
+)
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -59,3 +63,9 @@ def vet(address: Ip) -> str | None:
     if address.version == 4 and int(address) >> 28 == 15:
         return "it is a reserved address"
     return None
+
+
+def vet_metadata(address: Ip) -> str | None:
+    """The same for a client that fetches the machine's own credentials: it may connect to where clouds serve those
+    (link-local addresses of AWS, Google and Azure, and of AWS's containers), and nowhere else."""
+    return None if address in _CREDENTIALS else "it is no cloud metadata address"

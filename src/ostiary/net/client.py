@@ -9,21 +9,24 @@ connection. Redirects are not followed, bodies are not decompressed, cookies are
 """
 
 import asyncio
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ostiary.core import limit
 from ostiary.core.error import Code, GatewayError, UpstreamError
-from ostiary.core.http import Origin
+from ostiary.core.http import Answer, Origin
 from ostiary.core.secret import Secret
-from ostiary.gateway.ports import Clock, UpstreamRequest
+from ostiary.gateway.ports import Channel, Clock, UpstreamRequest
+from ostiary.net import address
 from ostiary.net.connection import Connection
 from ostiary.net.dial import Dialer, ProxyCredential
 from ostiary.net.head import HeadEncoder
 from ostiary.net.pool import Pool
 from ostiary.net.reply import Reply
-from ostiary.net.resolver import Lookup, Resolver, system_lookup
+from ostiary.net.resolver import Lookup, Resolver, Vet, system_lookup
 from ostiary.net.tls import TlsContexts
+from ostiary.net.websocket import Places, opened
 from ostiary.snapshot.tables import TlsRow
 
 _Key = tuple[Origin, TlsRow, Origin | None]
@@ -43,7 +46,8 @@ class HttpUpstream:
     """Implements ports.Upstream over sockets. Belongs to one event loop; one per process is enough.
 
     `lookup` resolves names (blocking, called in a thread), `proxy_credential` gives user:password for a proxy,
-    `report` is told one sentence where a changed TLS file could not be loaded.
+    `report` is told one sentence where a changed TLS file could not be loaded, `vet` says which addresses are refused,
+    `entropy` gives so many bytes nobody can foresee: for what WebSockets are masked with.
     """
 
     def __init__(
@@ -53,12 +57,16 @@ class HttpUpstream:
         lookup: Lookup = system_lookup,
         proxy_credential: ProxyCredential = _anonymous,
         report: Callable[[str], None] = _unreported,
+        vet: Vet = address.vet,
         connections_per_destination_max: int = limit.CONNECTIONS_PER_DESTINATION_MAX,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._clock = clock
-        self._dialer = Dialer(Resolver(clock, lookup), TlsContexts(clock, report), proxy_credential)
+        self._dialer = Dialer(Resolver(clock, lookup, vet), TlsContexts(clock, report), proxy_credential)
         self._pools: dict[_Key, Pool] = {}
         self._connections_max = connections_per_destination_max
+        self._entropy = entropy
+        self._channels = Places(connections_per_destination_max)
         self._closing = False
         self._drained: asyncio.Event | None = None
 
@@ -87,10 +95,23 @@ class HttpUpstream:
         reply.first_byte_ms = (self._clock.monotonic() - connected) * 1e3
         return reply
 
+    async def connect(self, request: UpstreamRequest, protocols: Sequence[bytes]) -> Channel | Answer:
+        """See ports.Upstream.connect."""
+        timeouts = request.timeouts
+        remaining = timeouts.deadline - self._clock.monotonic()
+        if self._closing:
+            raise GatewayError(Code.GATEWAY_DRAINING, "The gateway is shutting down.")
+        if remaining <= 0:
+            raise UpstreamError(Code.UPSTREAM_TIMEOUT, "No time is left for the provider.")
+        loop = asyncio.get_running_loop()
+        until = loop.time() + remaining
+        return await opened(self._dialer, self._channels, request, protocols, entropy=self._entropy, deadline=until)
+
     async def aclose(self) -> None:
         """Refuse new requests, close what is idle, abort what is not; returns when all sockets are closed or after
         two seconds. Call it when the server has drained."""
         self._closing = True
+        self._channels.abort()
         self._drained = asyncio.Event()
         for key, pool in tuple(self._pools.items()):
             pool.abort()
@@ -128,7 +149,8 @@ class HttpUpstream:
             raise GatewayError(Code.GATEWAY_INTERNAL, "The provider's address is neither http nor https.")
 
         async def dial(pool: Pool, until: float) -> Connection:
-            return await self._dialer.dial(origin, row, via, pool, until)
+            loop = asyncio.get_running_loop()
+            return await self._dialer.dial(origin, row, via, lambda sock: Connection(loop, pool, sock), until)
 
         def emptied() -> None:
             self._pools.pop(key, None)

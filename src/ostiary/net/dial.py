@@ -5,16 +5,18 @@ import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Origin
 from ostiary.core.secret import Secret
 from ostiary.net import address, proxy, tls
-from ostiary.net.connection import Connection, Keeper
 from ostiary.net.resolver import Resolver
 from ostiary.snapshot.tables import TlsRow
 
 _TLS_SHUTDOWN_SECONDS = 1.0
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 ProxyCredential = Callable[[Origin], Secret | None]
 """The user:password for a proxy, or None."""
@@ -40,21 +42,25 @@ class Dialer:
         self._contexts = contexts
         self._credential = credential
 
-    async def dial(self, origin: Origin, row: TlsRow, via: Origin | None, keeper: Keeper, until: float) -> Connection:
-        """A new connection to `origin`, idle. `until` is loop time.
+    async def dial(
+        self, origin: Origin, row: TlsRow, via: Origin | None, make: Callable[[socket.socket], P], until: float
+    ) -> P:
+        """A new connection to `origin`, idle: the protocol that `make` gives for its socket. `until` is loop time.
 
         Raises UpstreamError upstream.timeout at `until`, upstream.unreachable, upstream.tls. Whatever is raised,
-        also by cancellation, no socket stays open and the keeper hears nothing.
+        also by cancellation, no socket stays open.
         """
         try:
             async with asyncio.timeout_at(until):
-                return await self._dial(origin, row, via, keeper, until)
+                return await self._dial(origin, row, via, make, until)
         except TimeoutError as error:
             raise UpstreamError(
                 Code.UPSTREAM_TIMEOUT, "No connection to the provider could be made in time."
             ) from error
 
-    async def _dial(self, origin: Origin, row: TlsRow, via: Origin | None, keeper: Keeper, until: float) -> Connection:
+    async def _dial(
+        self, origin: Origin, row: TlsRow, via: Origin | None, make: Callable[[socket.socket], P], until: float
+    ) -> P:
         context = await self._contexts.get(row) if origin.scheme == "https" else None
         if via is not None:
             self._check_proxied(origin, via)
@@ -70,7 +76,7 @@ class Dialer:
         except BaseException:
             sock.close()
             raise
-        return await _secured(sock, origin, context, keeper, until)
+        return await _secured(sock, origin, context, make(sock), until)
 
     def _check_proxied(self, origin: Origin, via: Origin) -> None:
         """The proxy resolves the name, so only a literal can be vetted here."""
@@ -111,11 +117,10 @@ async def _connect(addresses: Sequence[str], port: int, until: float) -> socket.
 
 
 async def _secured(
-    sock: socket.socket, origin: Origin, context: ssl.SSLContext | None, keeper: Keeper, until: float
-) -> Connection:
+    sock: socket.socket, origin: Origin, context: ssl.SSLContext | None, connection: P, until: float
+) -> P:
     """The connection on `sock`, after TLS if there is a context. From here on the transport owns the socket."""
     loop = asyncio.get_running_loop()
-    connection = Connection(loop, keeper, sock)
     try:
         if context is None:
             await loop.create_connection(lambda: connection, sock=sock)

@@ -6,6 +6,7 @@ from typing import Final
 
 from ostiary.core.error import Code, GatewayError
 from ostiary.core.http import Header, Origin
+from ostiary.websocket.handshake import VERSION
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]{1,256}")
 _METHOD: Final = re.compile(rb"[A-Z]{1,16}")
@@ -53,6 +54,15 @@ class HeadEncoder:
         self._own = b"host: %b\r\naccept-encoding: identity\r\n" % host_field(origin)
         self._known: set[bytes] = set()
         self._starts: dict[tuple[bytes, bytes], bytes] = {}
+
+    def handshake(self, target: bytes, headers: Sequence[Header], key: bytes, protocols: Sequence[bytes]) -> bytes:
+        """The head of a GET that offers a WebSocket (RFC 6455 section 4.1) without extensions; `key` is the nonce in
+        Base64. Checked as `encode` checks."""
+        own: list[Header] = [(b"sec-websocket-version", VERSION), (b"sec-websocket-key", key)]
+        if protocols:
+            own.append((b"sec-websocket-protocol", b", ".join(protocols)))
+        head = self.encode(b"GET", target, (*headers, *own), 0)
+        return head[:-2] + b"connection: Upgrade\r\nupgrade: websocket\r\n\r\n"
 
     def encode(self, method: bytes, target: bytes, headers: Sequence[Header], length: int) -> bytes:
         """The head with its empty line. `content-length` is sent with a body and with every POST."""

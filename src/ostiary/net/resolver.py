@@ -24,6 +24,9 @@ from ostiary.net import address
 Lookup = Callable[[str, int], Sequence[str]]
 """Blocking: a name and a port to addresses in order of preference. Raises OSError."""
 
+Vet = Callable[[address.Ip], str | None]
+"""Why an address is refused, or None."""
+
 
 def system_lookup(host: str, port: int) -> Sequence[str]:
     """What the operating system's resolver says, without duplicates."""
@@ -46,10 +49,11 @@ class _Entry:
 class Resolver:
     """The cache and its lookups."""
 
-    __slots__ = ("_clock", "_entries", "_lookup")
+    __slots__ = ("_clock", "_entries", "_lookup", "_vet")
 
-    def __init__(self, clock: Clock, lookup: Lookup = system_lookup) -> None:
+    def __init__(self, clock: Clock, lookup: Lookup = system_lookup, vet: Vet = address.vet) -> None:
         self._clock = clock
+        self._vet = vet
         self._lookup = lookup
         self._entries: dict[tuple[str, int], _Entry] = {}
 
@@ -61,29 +65,32 @@ class Resolver:
         """
         literal = address.parse(host)
         if literal is not None:
-            return _vetted((host,))
+            return self._vetted((host,))
         entry = self._entries.get((host, port))
         if entry is None:
             entry = self._entries[host, port] = _Entry()
         now = self._clock.monotonic()
         if entry.addresses and now < entry.good_at + limit.DNS_TTL_SECONDS:
-            return _vetted(entry.addresses)
+            return self._vetted(entry.addresses)
         usable = bool(entry.addresses) and now < entry.good_at + limit.DNS_STALE_SECONDS_MAX
         if now < entry.retry_at:
             if usable:
-                return _vetted(entry.addresses)
+                return self._vetted(entry.addresses)
             raise UpstreamError(Code.UPSTREAM_UNREACHABLE, "The provider's host name could not be resolved.")
         try:
             async with asyncio.timeout(limit.DNS_SECONDS_MAX):
-                return _vetted(await asyncio.shield(self._fly(host, port, entry)))
+                return self._vetted(await asyncio.shield(self._fly(host, port, entry)))
         except (OSError, TimeoutError) as error:
             entry.retry_at = self._clock.monotonic() + limit.DNS_FAILURE_SECONDS
             if usable:
-                return _vetted(entry.addresses)
+                return self._vetted(entry.addresses)
             reason = "in time" if isinstance(error, TimeoutError) else f"({_reason(error)})"
             raise UpstreamError(
                 Code.UPSTREAM_UNREACHABLE, f"The provider's host name could not be resolved {reason}."
             ) from error
+
+    def _vetted(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        return _allowed(addresses, self._vet)
 
     def _fly(self, host: str, port: int, entry: _Entry) -> "asyncio.Future[tuple[str, ...]]":
         """The lookup in flight, started if there is none. It fills the entry even if nobody waits any more."""
@@ -124,13 +131,13 @@ def _reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _vetted(addresses: tuple[str, ...]) -> tuple[str, ...]:
+def _allowed(addresses: tuple[str, ...], vet: Vet) -> tuple[str, ...]:
     """The allowed ones among `addresses`; upstream.unreachable where none is."""
     allowed = []
     reason = "it is not an address"
     for text in addresses:
         ip = address.parse(text)
-        refused = address.vet(ip) if ip is not None else reason
+        refused = vet(ip) if ip is not None else reason
         if refused is None:
             allowed.append(text)
         else:

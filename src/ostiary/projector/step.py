@@ -177,6 +177,16 @@ def _call_row(origin: str, sequence: int, closed: _Closing) -> CallRow:
         total_ms=closed.timings.total_ms,
         first_content_ms=closed.timings.first_content_ms,
         request_id=closed.request_id,
+        cache_write_1h_tokens=_bounded(usage.cache_write_1h_tokens, _TOKENS_MAX),
+        input_audio_tokens=_bounded(usage.input_audio_tokens, _TOKENS_MAX),
+        output_audio_tokens=_bounded(usage.output_audio_tokens, _TOKENS_MAX),
+        input_image_tokens=_bounded(usage.input_image_tokens, _TOKENS_MAX),
+        output_image_tokens=_bounded(usage.output_image_tokens, _TOKENS_MAX),
+        images=_bounded(usage.images, _TOKENS_MAX),
+        audio_milliseconds=_bounded(usage.audio_milliseconds, _TOKENS_MAX),
+        characters=_bounded(usage.characters, _TOKENS_MAX),
+        search_units=_bounded(usage.search_units, _TOKENS_MAX),
+        whole=True,
     )
 
 

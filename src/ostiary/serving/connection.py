@@ -4,12 +4,11 @@ States: waiting for a head, reading a body, handling. Requests on one connection
 what a client sends ahead of its answers is queued up to a bound. Every error in the HTTP itself is answered once and
 ends the connection, so that nothing after it can be taken for a request.
 
-Framing rules beyond llhttp's own strictness: `transfer-encoding` is exactly `chunked` and only in HTTP/1.1, a body
-never comes compressed, HTTP/1.1 has exactly one `host`, the target is a path (RFC 9112 sections 3.2 and 6.1).
+What a head must be beyond llhttp's own strictness stands in `serving/head.py`. A request that offers a WebSocket is
+the last of its connection: a byte behind it, before the offer is taken, drops the connection.
 """
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Sequence
 from email.utils import formatdate
@@ -36,32 +35,17 @@ from ostiary.core.limit import (
     WRITE_BUFFER_BYTES_MAX,
     WRITE_STALL_SECONDS_MAX,
 )
+from ostiary.gateway.ports import Channel
 from ostiary.serving import Host
+from ostiary.serving.head import SINGLE, check_head, without_upgrade
+from ostiary.serving.websocket import Upgraded
+from ostiary.websocket.handshake import accept_value
 
-_HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-_SINGLE: Final = frozenset(
-    {
-        b"authorization",
-        b"content-encoding",
-        b"content-length",
-        b"content-type",
-        b"expect",
-        b"host",
-        b"idempotency-key",
-        b"transfer-encoding",
-        b"x-api-key",
-        b"x-goog-api-key",
-        b"x-ostiary-drop-unsupported",
-        b"x-ostiary-metadata",
-        b"x-ostiary-sensitivity",
-        b"x-ostiary-session",
-    }
-)
-_UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
 _METHODS: Final = {b"POST": "POST", b"GET": "GET"}
+_BODYLESS: Final = (204, 304)
 _TICK_SECONDS: Final = 1.0
 
 
@@ -110,6 +94,7 @@ class Connection(asyncio.Protocol):
         "_keepalive",
         "_keepalive_at",
         "_loop",
+        "_offered",
         "_parser",
         "_peer",
         "_ready",
@@ -122,6 +107,7 @@ class Connection(asyncio.Protocol):
         "_task",
         "_timer",
         "_transport",
+        "_upgrading",
         "_url",
         "begun",
         "gone",
@@ -151,6 +137,8 @@ class Connection(asyncio.Protocol):
         self._keepalive = b""
         self._keepalive_at = 0.0
         self._stream_chunked = True
+        self._offered = False
+        self._upgrading = False
         self.begun = False
         self.gone = False
 
@@ -190,12 +178,19 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         self._server.bytes_in += len(data)
+        if self._upgrading:
+            self.abort()
+            return
         if self._incoming is None and b"pgrade" in data:
-            data = _without_upgrade(data)
+            data = without_upgrade(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._reject(CallerError(Code.REQUEST_MALFORMED, "Upgrades are not offered here."))
+        except httptools.HttpParserUpgrade as pause:
+            self._upgrading = True
+            if not self._offered:
+                self._reject(CallerError(Code.REQUEST_MALFORMED, "Upgrades are not offered here."))
+            elif len(data) > pause.args[0]:
+                self.abort()  # it may not speak yet: whoever does hopes that two readers disagree
             return
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
@@ -266,7 +261,7 @@ class Connection(asyncio.Protocol):
         name = name.lower()
         headers = self._headers
         if name in headers:
-            if name in _SINGLE:
+            if name in SINGLE:
                 raise CallerError(
                     Code.REQUEST_MALFORMED, f"The header {name.decode('ascii', 'replace')} is there twice."
                 )
@@ -282,13 +277,13 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         method = self._parser.get_method()
         version = self._parser.get_http_version()
-        self._check_head(headers, version)
+        self._offered = check_head(method, self._url, headers, version)
         path, _, query = self._url.partition(b"?")
         incoming.path = path
         incoming.keep_alive = bool(self._parser.should_keep_alive())
         incoming.is_http_11 = version == "1.1"
         now = self._loop.time()
-        if self._server.draining:
+        if self._server.draining or self._offered:
             incoming.keep_alive = False
         head = RequestHead(
             method=_METHODS.get(method) or method.decode("ascii"),
@@ -321,22 +316,6 @@ class Connection(asyncio.Protocol):
         expect = headers.get(b"expect")
         if expect and expect.lower() == b"100-continue" and self._transport is not None and self._task is None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _check_head(self, headers: dict[bytes, bytes], version: str) -> None:
-        if b"upgrade" in headers:  # one that came in pieces; with a body, llhttp would not read it
-            raise CallerError(Code.REQUEST_MALFORMED, "Upgrades are not offered here.")
-        if version not in ("1.1", "1.0"):
-            raise CallerError(Code.REQUEST_MALFORMED, "Only HTTP/1.1 is spoken here.", status=505)
-        host = headers.get(b"host")
-        if (host is None and version == "1.1") or (host is not None and _HOST.fullmatch(host) is None):
-            raise CallerError(Code.REQUEST_MALFORMED, "The host header is missing or not a host.")
-        if not self._url.startswith(b"/") or b"#" in self._url or b"\\" in self._url:
-            raise CallerError(Code.REQUEST_MALFORMED, "The request's target must be a path.")
-        coding = headers.get(b"transfer-encoding")
-        if coding is not None and (coding.lower() != b"chunked" or version != "1.1"):
-            raise CallerError(Code.REQUEST_MALFORMED, "The only transfer encoding accepted is chunked, in HTTP/1.1.")
-        if b"content-encoding" in headers and headers[b"content-encoding"].lower() != b"identity":
-            raise CallerError(Code.REQUEST_MEDIA_TYPE, "Compressed request bodies are not accepted; send it plain.")
 
     def on_body(self, data: bytes) -> None:
         incoming = self._incoming
@@ -529,9 +508,9 @@ class Connection(asyncio.Protocol):
             return
         self.begun = True
         keep = self._current is not None and self._current.keep_alive and not self._server.draining
-        # HTTP/1.0 knows no chunks: its stream ends with the connection.
-        self._stream_chunked = self._current is not None and self._current.is_http_11
-        if not self._stream_chunked and self._current is not None:
+        # HTTP/1.0 knows no chunks: its stream ends with the connection. Some answers have no body (RFC 9110, 15).
+        self._stream_chunked = self._current is not None and self._current.is_http_11 and status not in _BODYLESS
+        if not self._stream_chunked and self._current is not None and status not in _BODYLESS:
             self._current.keep_alive = keep = False
         coding = b"transfer-encoding: chunked\r\n\r\n" if self._stream_chunked else b"\r\n"
         self._transport.write(self._head(status, headers, keep=keep) + coding)
@@ -551,6 +530,29 @@ class Connection(asyncio.Protocol):
             return
         if self._stream_chunked:
             self._transport.write(b"0\r\n\r\n")
+
+    def upgrade(self, headers: Sequence[Header]) -> Channel | None:
+        """See ports.Sink. From here on the transport belongs to the channel."""
+        transport, task = self._transport, self._task
+        if self.gone or self.begun or transport is None or task is None or transport.is_closing():
+            return None
+        assert self._offered
+        accepted = accept_value(self._headers[b"sec-websocket-key"])
+        taken = (
+            (b"upgrade", b"websocket"),
+            (b"connection", b"Upgrade"),
+            (b"sec-websocket-accept", accepted),
+            *headers,
+        )
+        transport.write(self._head(101, taken, keep=True) + b"\r\n")
+        self.begun = self.gone = self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        upgraded = Upgraded(self._server, task)
+        self._server.replaced(self, upgraded)
+        self._transport = None
+        return upgraded.attach(transport)
 
     def _write_chunk(self, data: bytes) -> None:
         assert self._transport is not None
@@ -573,15 +575,6 @@ class _HeadRefusedError(OstiaryError):
 
     def __init__(self) -> None:
         super().__init__(Code.REQUEST_INVALID, "the head was refused")
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """The head in `data` without its offer to upgrade, which a server may ignore (RFC 9110 section 7.8) and which
-    common clients make with every request in clear. llhttp would stop reading after it."""
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
-        return data
-    return _UPGRADE.sub(b"\r\nx-ignored-upgrade:", data[:end]) + data[end:]
 
 
 def _too_large(bytes_max: int) -> CallerError:

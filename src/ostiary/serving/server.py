@@ -83,6 +83,11 @@ class Server:
         if not self._connections and self._quiet is not None and not self._quiet.done():
             self._quiet.set_result(None)
 
+    def replaced(self, before: Peer, after: Peer) -> None:
+        """A connection goes on as another protocol's."""
+        self._connections.discard(before)
+        self._connections.add(after)
+
     async def drain(self, seconds: float, notice_seconds: float = 0.0) -> None:
         """End in order. For `notice_seconds` connections are still accepted, so that a balancer can see that the
         readiness is gone; then nothing new is, requests have until `seconds` to finish, and what is left is

@@ -146,7 +146,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 SIMULATED: Final[Header] = (b"x-ostiary-simulated", b"true")
 _JSON: Final[Header] = (b"content-type", b"application/json")
-_SSE: Final[Header] = (b"content-type", b"text/event-stream; charset=utf-8")
+_SSE: Final = b"text/event-stream; charset=utf-8"
 
 
 def whole(behaviour: Behaviour, status: int, document: object, headers: Iterable[Header] = ()) -> Plan:
@@ -159,12 +159,14 @@ def whole(behaviour: Behaviour, status: int, document: object, headers: Iterable
     )
 
 
-def streamed(behaviour: Behaviour, events: Iterable[bytes], headers: Iterable[Header] = ()) -> Plan:
-    """An answer of server-sent events at the behaviour's rate."""
+def streamed(
+    behaviour: Behaviour, events: Iterable[bytes], headers: Iterable[Header] = (), *, media: bytes = _SSE
+) -> Plan:
+    """An answer of events, server-sent ones unless `media` says otherwise, at the behaviour's rate."""
     delay = 1.0 / behaviour.tokens_per_second if behaviour.tokens_per_second > 0 else 0.0
     return Plan(
         200,
-        (_SSE, (b"cache-control", b"no-cache"), SIMULATED, *headers),
+        ((b"content-type", media), (b"cache-control", b"no-cache"), SIMULATED, *headers),
         (Piece(event, delay if place else 0.0) for place, event in enumerate(events)),
         streamed=True,
         first_byte_seconds=behaviour.first_byte_seconds,

@@ -5,13 +5,15 @@ reckoning. `pause`, if given, is awaited before the head (place -1) and before e
 that awaits an event there holds the stream where it wants it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from ostiary.core.error import Code, UpstreamError
-from ostiary.core.http import Header
+from ostiary.core.http import Answer, Header
 from ostiary.gateway.ports import Clock, UpstreamRequest
 from ostiary.simulator.behaviour import Behaviour, Ending, Piece, Plan, Received
 from ostiary.simulator.provider import Provider, Script
+from ostiary.simulator.realtime import Halt, Out, RealtimeSession
 
 Pause = Callable[[int], Awaitable[None]]
 
@@ -73,6 +75,58 @@ class FakeReply:
             self.closed = True
 
 
+class FakeChannel:
+    """Implements ports.Channel: one end of a conversation with a simulated realtime session, in memory. `events` are
+    those it was sent, `closed` the code it was closed with (0: it is open)."""
+
+    def __init__(self, session: RealtimeSession) -> None:
+        self.code = 1006
+        self.reason = ""
+        self.gone = False
+        self.stalled = False
+        self.breached = False
+        self.draining = False
+        self.events: list[bytes] = []
+        self.closed = 0
+        self._session = session
+        self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._say(session.opening())
+
+    def _say(self, out: Iterable[Out]) -> None:
+        for one in out:
+            if isinstance(one, Halt):
+                if not one.silent:
+                    self.end(one.code or 1006)
+                return
+            self._waiting.put_nowait(one)
+
+    def tell(self, event: bytes) -> None:
+        """Let the provider say something of itself."""
+        self._waiting.put_nowait(event)
+
+    def end(self, code: int) -> None:
+        """The provider ends it; 1006: without a word."""
+        self.code = code
+        self._waiting.put_nowait(None)
+
+    async def receive(self) -> bytes | None:
+        """See ports.Channel."""
+        return None if self.gone else await self._waiting.get()
+
+    async def send(self, message: bytes) -> None:
+        """See ports.Channel."""
+        if not self.gone:
+            self.events.append(message)
+            self._say(self._session.receive(message))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """See ports.Channel."""
+        del reason
+        self.closed = self.closed or code
+        self.gone = True
+        self._waiting.put_nowait(None)
+
+
 class FakeUpstream:
     """Implements ports.Upstream. `sent` and `replies` list what was asked and answered, in order.
 
@@ -95,6 +149,7 @@ class FakeUpstream:
         self.errors: list[Exception | None] = []
         self.sent: list[UpstreamRequest] = []
         self.replies: list[FakeReply] = []
+        self.channels: list[FakeChannel] = []
         self.cancelled = 0
 
     def then(self, *behaviours: Behaviour) -> None:
@@ -128,6 +183,33 @@ class FakeUpstream:
         reply = FakeReply(self, request, plan)
         self.replies.append(reply)
         return reply
+
+    async def connect(self, request: UpstreamRequest, protocols: Sequence[bytes]) -> "FakeChannel | Answer":
+        """See ports.Upstream.connect."""
+        del protocols
+        self.sent.append(request)
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+        received = Received(request.method.decode(), request.target.decode("latin-1"), request.headers, request.body)
+        session = self._provider.session(received)
+        try:
+            await self.hold(-1)
+        except BaseException:
+            self.cancelled += 1
+            raise
+        if isinstance(session, Plan):
+            if session.status == 0:
+                self.spend(
+                    float("inf"),
+                    request.timeouts.first_byte_seconds,
+                    request.timeouts.deadline,
+                    "did not answer in time",
+                )
+            return Answer(session.status, session.headers, b"".join(piece.data for piece in session.pieces))
+        channel = FakeChannel(session)
+        self.channels.append(channel)
+        return channel
 
     async def aclose(self) -> None:
         """Nothing is held open."""

@@ -34,11 +34,9 @@ _NO_KEY: Final = (
 def answer(request: Received, behaviour: Behaviour) -> Plan:
     """The plan for one request. Never raises: what is wrong with the request becomes the vendor's error."""
     source = content.Source(behaviour.seed, request.body)
-    if not request.header(b"authorization").startswith("Bearer ") or len(request.header(b"authorization")) < 8:
-        return error(behaviour, 401, message=_NO_KEY, code=None)
-    if behaviour.status != 200:
-        message = f"Incorrect API key provided: {request.header(b'authorization')[7:]}"
-        return error(behaviour, behaviour.status, message=message if behaviour.fault is Fault.ECHO_KEY else None)
+    refused = refusal(request, behaviour)
+    if refused is not None:
+        return refused
     path = request.path.partition("?")[0]
     if request.method == "GET" and path.endswith("/models"):
         return whole(behaviour, 200, {"object": "list", "data": [_model(name) for name in MODELS]})
@@ -59,6 +57,16 @@ def answer(request: Received, behaviour: Behaviour) -> Plan:
     if request.method == "POST" and path.endswith("/embeddings"):
         return _embeddings(body, behaviour, source)
     return error(behaviour, 404, message=f"Invalid URL ({request.method} {path})", code=None)
+
+
+def refusal(request: Received, behaviour: Behaviour) -> Plan | None:
+    """The error for a request without a key, or the one that is asked for."""
+    if not request.header(b"authorization").startswith("Bearer ") or len(request.header(b"authorization")) < 8:
+        return error(behaviour, 401, message=_NO_KEY, code=None)
+    if behaviour.status != 200:
+        message = f"Incorrect API key provided: {request.header(b'authorization')[7:]}"
+        return error(behaviour, behaviour.status, message=message if behaviour.fault is Fault.ECHO_KEY else None)
+    return None
 
 
 def error(

@@ -5,28 +5,34 @@ import socket
 import ssl
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Self, cast
 
 import httptools
 
 from ostiary.simulator.behaviour import Behaviour, Ending, Header, Plan, Received
 from ostiary.simulator.provider import Provider, Script
+from ostiary.simulator.realtime import Halt, Out, RealtimeSession
+from ostiary.websocket.handshake import accept_value
+from ostiary.websocket.link import Link
 
 _WAIT_SECONDS: Final = 5.0
 _REASONS: Final = {200: b"OK", 400: b"Bad Request", 401: b"Unauthorized", 404: b"Not Found", 429: b"Too Many Requests"}
 
 
 class Recorded:
-    """One request that came. `cancelled`: the client went away before the answer ended; `done`: it ended."""
+    """One request that came. `cancelled`: the client went away before the answer ended; `done`: it ended. Of a WebSocket
+    the `events` that came, and the `code` it was ended with."""
 
-    __slots__ = ("cancelled", "connection", "done", "request")
+    __slots__ = ("cancelled", "code", "connection", "done", "events", "request")
 
     def __init__(self, request: Received, connection: int) -> None:
         self.request = request
         self.connection = connection
         self.cancelled = False
         self.done = False
+        self.events: list[bytes] = []
+        self.code = 0
 
 
 class SimulatedProvider:
@@ -104,6 +110,10 @@ class SimulatedProvider:
         """How to answer."""
         return self._provider.plan(request)
 
+    def session(self, request: Received) -> RealtimeSession | Plan:
+        """How to answer a request for a WebSocket."""
+        return self._provider.session(request)
+
     def opened(self, peer: "_Peer") -> int:
         """A connection came; its number."""
         self.connections += 1
@@ -140,6 +150,8 @@ class _Peer(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._link: Link | None = None
+        self.draining = False
 
     @property
     def busy(self) -> bool:
@@ -183,6 +195,8 @@ class _Peer(asyncio.Protocol):
         """asyncio: bytes."""
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            pass  # the message is complete; what is offered is looked at there
         except httptools.HttpParserError:
             self.abort()
 
@@ -217,12 +231,67 @@ class _Peer(asyncio.Protocol):
         try:
             while self._waiting and self._transport is not None:
                 entry = self._waiting[0]
+                if entry.request.header(b"upgrade").lower() == "websocket":
+                    await self._open(entry, self._transport)
+                    continue
                 await self._play(self._provider.plan(entry.request), self._transport)
                 entry.done = True
                 self._waiting.popleft()
                 self._provider.changed()
         finally:
             self._task = None
+
+    # --- a WebSocket --------------------------------------------------------------------------------------
+
+    async def _open(self, entry: Recorded, transport: asyncio.Transport) -> None:
+        """Take the offer, and speak until one side has ended."""
+        session = self._provider.session(entry.request)
+        if isinstance(session, Plan):
+            await self._play(session, transport)
+            entry.done = True
+            self._waiting.popleft()
+            transport.close()
+            return
+        accept = accept_value(entry.request.header(b"sec-websocket-key").encode("latin-1"))
+        head = (b"HTTP/1.1 101 Switching Protocols", b"upgrade: websocket", b"connection: Upgrade")
+        transport.write(b"\r\n".join((*head, b"sec-websocket-accept: " + accept, b"", b"")))
+        self._link = link = Link(self._loop, self)
+        link.attach(transport)
+        try:
+            await self._say(link, session.opening())
+            while (raw := await link.receive()) is not None:
+                entry.events.append(raw)
+                self._provider.changed()
+                await self._say(link, session.receive(raw))
+        finally:
+            entry.done, entry.cancelled = True, link.gone
+            entry.code = link.code
+            link.close(1000)
+            self._waiting.clear()
+            self._provider.changed()
+
+    async def _say(self, link: Link, out: Iterable[Out]) -> None:
+        for one in out:
+            if isinstance(one, Halt):
+                if not one.silent:
+                    link.abort()
+                return
+            await link.send(one)
+
+    def came(self, size: int) -> None:
+        """Link: bytes. Nobody counts them."""
+
+    def holds(self, change: int) -> bool:
+        """Link: nothing is bounded for all together."""
+        del change
+        return True
+
+    def lost(self, _link: Link) -> None:
+        """Link: closed."""
+        self._link = None
+        self._transport = None
+        self._provider.open.discard(self)
+        self._provider.changed()
 
     async def _play(self, plan: Plan, transport: asyncio.Transport) -> None:
         if plan.first_byte_seconds:

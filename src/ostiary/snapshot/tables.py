@@ -1,15 +1,19 @@
 """The tables of a snapshot. The control plane compiles them; the data plane reads nothing else.
 
 A snapshot holds references to secrets (`SecretRef`), never secrets, and no keys: those stand in a digest file
-beside it (`snapshot/keys.py`). Money is in nano-units per million tokens.
+beside it (`snapshot/keys.py`). Money is in nano-units.
 """
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
-from ostiary.core.call import DialectName
+from ostiary.core.call import DialectName, Operation
+from ostiary.core.capability import Capability
+from ostiary.core.error import Code
 from ostiary.core.http import Origin
+from ostiary.core.limit import CACHE_MEMORY_BYTES
 
 
 class SecretRef(msgspec.Struct, frozen=True):
@@ -20,10 +24,32 @@ class SecretRef(msgspec.Struct, frozen=True):
 
 
 class AuthRow(msgspec.Struct, frozen=True):
-    """How the gateway authenticates to a provider: bearer, x-api-key or none, and where the secret stands."""
+    """How the gateway authenticates to a provider: the scheme, where its secret stands, and what else the scheme needs.
+
+    `header` is the name for the scheme of that name. For AWS: `region` and `service` of the signature, `key_id` and
+    `session_token` of fixed keys, `profile` in `file`, `role_arn` to assume, `token_file`, `endpoint` of a container's
+    credentials. For Google and Azure `scopes`; for Azure `tenant`, `client_id` and `token_file`.
+    """
 
     scheme: str = "none"
     secret: SecretRef | None = None
+    header: str = ""
+    region: str = ""
+    service: str = ""
+    key_id: str = ""
+    session_token: SecretRef | None = None
+    profile: str = ""
+    file: str = ""
+    role_arn: str = ""
+    token_file: str = ""
+    endpoint: str = ""
+    scopes: tuple[str, ...] = ()
+    tenant: str = ""
+    client_id: str = ""
+
+    def secrets(self) -> tuple[SecretRef, ...]:
+        """Every secret the scheme needs."""
+        return tuple(ref for ref in (self.secret, self.session_token) if ref is not None)
 
 
 class Residency(StrEnum):
@@ -45,10 +71,34 @@ class TlsRow(msgspec.Struct, frozen=True, cache_hash=True):
     minimum_version: str = "1.3"
 
 
-class ProviderRow(msgspec.Struct, frozen=True):
-    """One upstream. `path` is the prefix of the base URL (e.g. /v1); `proxy` an HTTP CONNECT proxy or None.
+class ProfileRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a server that calls itself OpenAI-compatible differs from OpenAI, in chat completions.
 
-    `max_tokens_field` is the name under which an OpenAI-compatible server knows a bound on output.
+    `max_tokens_field` is the name under which it knows a bound on output, `seed_field` that of a seed.
+    `stream_usage` false: it refuses the option that makes a stream report its usage. `developer_role` false: it knows
+    no such role, and is told `system`. `tool_choice_required` is its word for calls that must use a tool. `omit` are
+    fields it refuses, or would ignore though they decide what comes back. `reasoning_field` is where thinking of
+    earlier turns goes back to it. `json_schema` false: it knows no structured output by schema.
+    """
+
+    max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    stream_usage: bool = True
+    developer_role: bool = True
+    tool_choice_required: Literal["required", "any"] = "required"
+    seed_field: Literal["seed", "random_seed"] = "seed"
+    omit: tuple[str, ...] = ()
+    reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
+    json_schema: bool = True
+
+
+class ProviderRow(msgspec.Struct, frozen=True):
+    """One upstream. `path` is the prefix of the base URL (e.g. /v1), in which `{model}` stands for the model's name;
+    `query` goes with every request (e.g. api-version=2024-10-21); `proxy` is an HTTP CONNECT proxy or None.
+
+    `dialect` is what it is spoken to in; `also` are others it speaks under the same base URL, used where a client
+    speaks one of them. `profile` is how it differs from OpenAI where it speaks that dialect. `operations` are those it
+    has endpoints for; empty: those of its dialect.
+    `region` is where it runs, in small letters (empty: not known).
     `price_provider` names the price list its models are looked up in. `headers` are sent with each request.
     """
 
@@ -62,17 +112,48 @@ class ProviderRow(msgspec.Struct, frozen=True):
     proxy: Origin | None = None
     headers: tuple[tuple[str, str], ...] = ()
     price_provider: str = ""
-    stream_usage: bool = True
+    also: tuple[DialectName, ...] = ()
     count_tokens: bool = False
-    max_tokens_field: str = "max_completion_tokens"
+    profile: ProfileRow = ProfileRow()
+    query: str = ""
+    operations: tuple[Operation, ...] = ()
+    region: str = ""
+
+
+class TraitsRow(msgspec.Struct, frozen=True):
+    """What is known of a model: what it can do, what it certainly cannot, and its limits in tokens. What is in neither
+    list, and a limit that is None, is unknown."""
+
+    can: tuple[Capability, ...] = ()
+    cannot: tuple[Capability, ...] = ()
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+
+    def over(self, other: "TraitsRow") -> "TraitsRow":
+        """Both together; where both speak of one thing, this one counts."""
+        said = {*self.can, *self.cannot}
+        return TraitsRow(
+            can=self.can + tuple(one for one in other.can if one not in said),
+            cannot=self.cannot + tuple(one for one in other.cannot if one not in said),
+            context_window=other.context_window if self.context_window is None else self.context_window,
+            max_output_tokens=other.max_output_tokens if self.max_output_tokens is None else self.max_output_tokens,
+        )
+
+    def known(self) -> bool:
+        """Whether anything here could keep a call away."""
+        return bool(self.cannot) or self.context_window is not None or self.max_output_tokens is not None
 
 
 class TargetRow(msgspec.Struct, frozen=True):
-    """One place a model is served: a provider's name, the model's name there, and its share."""
+    """One place a model is served: a provider's name, the model's name there, its share, and what is known of it
+    (None: nothing). For a target `*`, `traits` are what the operator says of all models behind it. `when` is a condition
+    in CEL (`gateway/route/condition.py`) for the calls it takes; empty: all."""
 
     provider: str
     model: str
     weight: int = 1
+    traits: TraitsRow | None = None
+    when: str = ""
 
 
 class TimeoutsRow(msgspec.Struct, frozen=True):
@@ -84,23 +165,122 @@ class TimeoutsRow(msgspec.Struct, frozen=True):
     total_seconds: float
 
 
+class FallbackRow(msgspec.Struct, frozen=True):
+    """Another model for calls that failed here, and the reason codes after which it is tried."""
+
+    model: str
+    on: tuple[Code, ...]
+
+
+class CacheScope(StrEnum):
+    """Who shares the kept answers of a model."""
+
+    TENANT = "tenant"
+    TEAM = "team"
+    KEY = "key"
+
+
+class CacheRow(msgspec.Struct, frozen=True):
+    """How answers of a model are kept: for how long they are fresh, for how much longer they may stand in for a
+    failure, who shares them, and whether calls that ask for the same wait for one another."""
+
+    ttl_seconds: int
+    stale_if_error_seconds: int = 0
+    scope: CacheScope = CacheScope.TENANT
+    single_flight: bool = True
+
+
+class Subject(StrEnum):
+    """What keeps a caller at one target: its key, the person or the session that its call names."""
+
+    KEY = "key"
+    END_USER = "end_user"
+    SESSION = "session"
+
+
+class ShadowRow(msgspec.Struct, frozen=True):
+    """Another model that gets to see a share of the calls, and what it says is shown to nobody."""
+
+    model: str
+    share: float
+
+
 class ModelRow(msgspec.Struct, frozen=True):
-    """What applications ask for by name. `environments` empty means every one."""
+    """What applications ask for by name. `environments` empty means every one; `attempts` is how many there may be for
+    one call in all (None: one at each target); `regions` are those its calls may go to, its fallbacks' too (empty: all);
+    `subject` is what `sticky` and `split` go by."""
 
     name: str
     targets: tuple[TargetRow, ...]
     timeouts: TimeoutsRow
     strategy: str = "weighted"
-    fallbacks: tuple[str, ...] = ()
+    fallbacks: tuple[FallbackRow, ...] = ()
     default_max_tokens: int | None = None
     max_tokens: int | None = None
     drop_unsupported: bool = False
     environments: tuple[str, ...] = ()
     created: int = 0
+    attempts: int | None = None
+    cache: CacheRow | None = None
+    regions: tuple[str, ...] = ()
+    subject: Subject = Subject.KEY
+    shadow: ShadowRow | None = None
+
+
+class LimitRow(msgspec.Struct, frozen=True):
+    """What one scope may take: requests and tokens a minute, each with how many may come at once, and calls open at
+    the same time. None: no limit."""
+
+    requests_per_minute: int | None = None
+    request_burst: int = 1
+    tokens_per_minute: int | None = None
+    token_burst: int = 1
+    concurrent_requests: int | None = None
+
+
+class Period(StrEnum):
+    """How long a budget lasts before it starts again, by the calendar of its time zone; TOTAL never does."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    YEAR = "year"
+    TOTAL = "total"
+
+
+class BudgetRow(msgspec.Struct, frozen=True):
+    """What one scope may spend in a period: nano-units of `currency`, tokens, or both (None: no bound). A soft budget
+    only alerts. `alerts` are shares of it, ascending."""
+
+    nano: int | None = None
+    tokens: int | None = None
+    currency: str = "USD"
+    period: Period = Period.MONTH
+    time_zone: str = "UTC"
+    alerts: tuple[float, ...] = ()
+    hard: bool = True
+
+
+class LimitedRow(msgspec.Struct, frozen=True):
+    """A scope with its limit. `scope` names it: tenant/<tenant>, team/<tenant>/<team>, key/<tenant>/<key id>,
+    model/<model>, and user/<tenant>/<team> for each end user of a team on its own."""
+
+    scope: str
+    limit: LimitRow
+
+
+class BudgetedRow(msgspec.Struct, frozen=True):
+    """A scope with its budget; scopes are named as in LimitedRow."""
+
+    scope: str
+    budget: BudgetRow
 
 
 class TeamRow(msgspec.Struct, frozen=True):
-    """A team of a tenant: its environment, allowed models ("*": all) and bounds (None: the product's)."""
+    """A team of a tenant: its environment, allowed models ("*": all), bounds (None: the product's) and the providers
+    whose own paths it may reach by passthrough ("*": all). Its calls go to `regions` alone (empty: all), and with
+    `residency` private to private targets alone."""
 
     tenant: str
     name: str
@@ -109,10 +289,15 @@ class TeamRow(msgspec.Struct, frozen=True):
     max_tokens: int | None = None
     tool_depth: int | None = None
     managed_by: str = "file"
+    passthrough: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    residency: Residency | None = None
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """Nano-units of the currency per million tokens of each kind; None: charged like the kind it is part of."""
+    """Nano-units of the currency. Per million tokens of each kind; None: charged like the kind it is part of. Further
+    per `image` made, per `request`, per `audio_minute` listened to, per million of each `character` spoken and per
+    `search_unit`; None: nothing is charged for it."""
 
     input: int
     output: int
@@ -122,6 +307,13 @@ class Rates(msgspec.Struct, frozen=True):
     reasoning: int | None = None
     input_audio: int | None = None
     output_audio: int | None = None
+    input_image: int | None = None
+    image: int | None = None
+    request: int | None = None
+    audio_minute: int | None = None
+    character: int | None = None
+    search_unit: int | None = None
+    output_image: int | None = None
 
 
 class Match(StrEnum):
@@ -134,7 +326,8 @@ class Match(StrEnum):
 
 class PriceRow(msgspec.Struct, frozen=True):
     """Prices of one model, or of those its `match` covers, from `valid_from` (seconds since 1970) on; `tiers` replace
-    `rates` for a call whose input tokens exceed their bound."""
+    `rates` for a call whose input tokens exceed their bound. `variant` names a class of service that is sold at prices of
+    its own (batch, flex, priority, fast); empty: the standard one, by which calls are priced."""
 
     provider: str
     model: str
@@ -144,6 +337,7 @@ class PriceRow(msgspec.Struct, frozen=True):
     currency: str = "USD"
     tiers: tuple[tuple[int, Rates], ...] = ()
     version: str = ""
+    variant: str = ""
 
 
 class UnknownPrice(StrEnum):
@@ -162,6 +356,14 @@ class PricingRow(msgspec.Struct, frozen=True):
     version: str
 
 
+class KnownModelRow(msgspec.Struct, frozen=True):
+    """What is known of a model that no target names, because it stands behind a `*`. `provider` is the price list."""
+
+    provider: str
+    model: str
+    traits: TraitsRow
+
+
 class JournalRow(msgspec.Struct, frozen=True):
     """How the data plane records: durability process | disk, on failure refuse | continue."""
 
@@ -173,6 +375,7 @@ class ServerRow(msgspec.Struct, frozen=True):
     """What of the server's own behaviour may change while it runs."""
 
     show_target: bool = True
+    cache_bytes: int = CACHE_MEMORY_BYTES
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -187,3 +390,6 @@ class Snapshot(msgspec.Struct, frozen=True):
     pricing: PricingRow
     journal: JournalRow = JournalRow()
     server: ServerRow = ServerRow()
+    limits: tuple[LimitedRow, ...] = ()
+    budgets: tuple[BudgetedRow, ...] = ()
+    known_models: tuple[KnownModelRow, ...] = ()

@@ -12,7 +12,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from ostiary.core.event import Closed, Outcome
+from ostiary.core.event import CONDITION_FAILED, Closed, Outcome
 from ostiary.core.limit import METRIC_LABEL_VALUES_MAX
 from ostiary.telemetry.log import Log
 
@@ -93,6 +93,21 @@ class Metrics:
         self.unauthenticated_total = Counter(
             "ostiary_unauthenticated", "Requests refused before a caller was known.", ("reason",), registry=registry
         )
+        self.budget_alerts = Counter(
+            "ostiary_budget_alerts", "Shares of budgets reached.", ("scope",), registry=registry
+        )
+        self.kept_answers = Counter(
+            "ostiary_kept_answers", "Calls answered from the cache.", ("model", "cache"), registry=registry
+        )
+        self.conditions_failed = Counter(
+            "ostiary_conditions_failed",
+            "Targets left out for a condition without an answer.",
+            ("model",),
+            registry=registry,
+        )
+        self.shadows_dropped = Counter(
+            "ostiary_shadows_dropped", "Calls not mirrored for lack of room.", registry=registry
+        )
         self.open_streams = Gauge(
             "ostiary_open_streams", "Streams being relayed.", registry=registry, multiprocess_mode="livesum"
         )
@@ -114,6 +129,17 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.counter_exchanges = Counter(
+            "ostiary_counter_exchanges", "Exchanges with shared counters.", ("outcome",), registry=registry
+        )
+        self.counters_away = Gauge(
+            "ostiary_counters_away",
+            "Workers that go on without the shared counters.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._exchanged = [0, 0]
+        self._away = False
         self._bound: dict[_Key, _Bound] = {}
         self._models: frozenset[str] = frozenset()
         self._pending: list[_Bound] = []
@@ -123,6 +149,11 @@ class Metrics:
         pending, self._pending = self._pending, []
         for bound in pending:
             bound.flush()
+        exchanged, self._exchanged = self._exchanged, [0, 0]
+        for outcome, count in zip(("done", "failed"), exchanged, strict=True):
+            if count:
+                self.counter_exchanges.labels(outcome).inc(count)
+        self.counters_away.set(self._away)
 
     def known_models(self, names: frozenset[str]) -> None:
         """Take the configuration's model names; beyond the bound the rest are "other"."""
@@ -164,11 +195,33 @@ class Metrics:
         bound.pending_output += record.usage.output_tokens
         if record.cost is not None:
             bound.pending_nano += record.cost.nano
+        for one in record.route:
+            if one.reason == CONDITION_FAILED:
+                self.conditions_failed.labels(model).inc()
+        if record.cache:
+            self.kept_answers.labels(model, record.cache).inc()
 
     def unauthenticated(self, code: str) -> None:
         """Count a refused credential."""
         with contextlib.suppress(OSError):  # as in `closed`
             self.unauthenticated_total.labels(code).inc()
+
+    def alerted(self, scope: str, share: float) -> None:
+        """Count and log that a share of a budget was reached. What kind of scope it is labels the metric, the log
+        names it."""
+        _log.warning("budget_share_reached", scope=scope, share=share)
+        with contextlib.suppress(OSError):  # as in `closed`
+            self.budget_alerts.labels(scope.partition("/")[0]).inc()
+
+    def counted(self, *, away: bool, reason: str) -> None:
+        """Count an exchange with shared counters; losing them and having them back is logged, each once."""
+        self._exchanged[away] += 1
+        if away is not self._away:
+            self._away = away
+            if away:
+                _log.error("counters_away", reason=reason)
+            else:
+                _log.warning("counters_back")
 
     def streams(self, open_count: int) -> None:
         """How many streams are being relayed."""

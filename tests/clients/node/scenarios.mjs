@@ -97,12 +97,36 @@ const scenarios = {
     for await (const one of client.models.list()) listed.push(one.id);
     return { listed, found: (await client.models.retrieve(model)).id };
   },
+  async responses(model) {
+    const answer = await client.responses.create({ model, input: "Say something." });
+    return { text: answer.output_text, status: answer.status, usage: answer.usage };
+  },
+  async responsesStreamed(model) {
+    let told = "";
+    const kinds = [];
+    const stream = await client.responses.create({ model, input: "Say something.", stream: true });
+    for await (const event of stream) {
+      kinds.push(event.type);
+      if (event.type === "response.output_text.delta") told += event.delta;
+    }
+    return { told, kinds };
+  },
+  async responsesTools(model) {
+    const given = tools.map(({ function: { name, parameters } }) => ({ type: "function", name, parameters, strict: false }));
+    const input = [{ role: "user", content: "Use the tools in parallel." }];
+    const answer = await client.responses.create({ model, input, tools: given });
+    const calls = answer.output.filter((item) => item.type === "function_call");
+    const results = calls.map((call) => ({ type: "function_call_output", call_id: call.call_id, output: `of ${call.name}` }));
+    const last = await client.responses.create({ model, input: [...input, ...answer.output, ...results], tools: given });
+    return { calls: calls.map(({ name, arguments: given }) => ({ name, given: JSON.parse(given) })), last: last.output_text };
+  },
+  responsesState: (model) => failure(() => client.responses.create({ model, input: "x", previous_response_id: "resp_1" })),
   wrongKey: (model) => failure(() => create(model, {}, {}, client.withOptions({ apiKey: "sk-of-nobody" }))),
   notFound: () => failure(() => create("no-such-model")),
   forbidden: () => failure(() => create("claude", {}, {}, client.withOptions({ apiKey: narrowKey }))),
   badRequest: (model) => failure(() => create(model, { max_tokens: "many" })),
-  rateLimited: (model) => failure(() => create(`${MODELS[model]}/sim-rate-limited`)),
-  overloaded: (model) => failure(() => create(`${MODELS[model]}/sim-error-${model === "gpt" ? 503 : 529}`)),
+  rateLimited: (model) => failure(() => create(`${MODELS[model]}/status=429; retry_after=2; seed=9`)),
+  overloaded: (model) => failure(() => create(`${MODELS[model]}/status=${model === "gpt" ? 503 : 529}; seed=9`)),
   async cut(model) {
     const seen = [];
     const told = await failure(async () => {

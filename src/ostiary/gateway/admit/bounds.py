@@ -14,12 +14,14 @@ _KNOWN: Final = ("feature", "prompt_id", "prompt_version", "service", "version",
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """What a caller says of its call in `x-ostiary-metadata`: the feature, prompt and deployment it belongs to."""
+    """What a caller says of its call in `x-ostiary-metadata`: the feature, prompt and deployment it belongs to, and
+    all of it (`fields`) for conditions."""
 
     feature: str = ""
     prompt_id: str = ""
     prompt_version: str = ""
     deployment: Deployment | None = None
+    fields: Mapping[str, str] = {}
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -30,7 +32,9 @@ class Options(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
-_DEFAULT: Final = Options()
+DEFAULT: Final = Options()
+"""What holds where a caller sends none of our headers."""
+
 _decoder: Final = msgspec.json.Decoder(dict[str, str])
 
 
@@ -40,7 +44,7 @@ def options(headers: Mapping[bytes, bytes]) -> Options:
     drop = headers.get(b"x-ostiary-drop-unsupported")
     metadata = headers.get(b"x-ostiary-metadata")
     if label is None and drop is None and metadata is None:
-        return _DEFAULT
+        return DEFAULT
     return Options(
         label=Sensitivity.INTERNAL if label is None else _label(label),
         drop_unsupported=drop is not None and _flag(drop),
@@ -90,4 +94,6 @@ def _metadata(value: bytes) -> Metadata:
         )
     feature, prompt_id, prompt_version, service, version, commit = (fields.get(name, "") for name in _KNOWN)
     stated = Deployment(service=service, version=version, commit=commit) if service or version or commit else None
-    return Metadata(feature=feature, prompt_id=prompt_id, prompt_version=prompt_version, deployment=stated)
+    return Metadata(
+        feature=feature, prompt_id=prompt_id, prompt_version=prompt_version, deployment=stated, fields=fields
+    )

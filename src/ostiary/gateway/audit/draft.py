@@ -5,7 +5,7 @@ complete at every moment, so that a call may end anywhere.
 """
 
 from ostiary.core.call import DialectName, Operation
-from ostiary.core.event import Attempt, Closed, Opened, Outcome, Timings
+from ostiary.core.event import Attempt, Closed, Opened, Outcome, Skipped, Timings
 from ostiary.core.label import Sensitivity
 from ostiary.core.limit import DROPPED_FIELDS_CHARS_MAX, MODEL_NAME_BYTES_MAX
 from ostiary.core.principal import Deployment, Principal
@@ -34,10 +34,14 @@ class Draft:
     error_class: str = ""
     fallback: str = ""
     finish_reason: str = ""
+    cache: str = ""
     usage: Usage = Usage()
     usage_estimated: bool = False
     cost: Cost | None = None
     dropped_fields: tuple[str, ...] = ()
+    strategy: str = ""
+    shadow_of: str = ""
+    route: tuple[Skipped, ...] = ()
     received_at: float = 0.0
     sent_at: float = 0.0
     first_byte_at: float = 0.0
@@ -54,6 +58,13 @@ class Draft:
         self.deployment: Deployment = principal.deployment
         self.attempts: list[Attempt] = []
         self.started_at = 0.0
+
+    def consumed(self, usage: Usage, cost: Cost, *, estimated: bool) -> None:
+        """Add what one attempt consumed."""
+        if self.cost is not None:
+            usage, cost = self.usage + usage, self.cost + cost
+        self.usage, self.cost = usage, cost
+        self.usage_estimated = self.usage_estimated or estimated
 
     def told_by(self, response_model: str, finish_reason: str) -> None:
         """Keep the provider's own words for its model and for why it stopped, as far as a record has room."""
@@ -91,6 +102,7 @@ class Draft:
             end_user=self.end_user,
             feature=self.feature,
             target=target,
+            shadow_of=self.shadow_of,
         )
 
     def closed(self, outcome: Outcome, opened: int, at_ns: int, now: float) -> Closed:
@@ -139,6 +151,10 @@ class Draft:
             fallback=self.fallback,
             dropped_fields=self.dropped_fields,
             finish_reason=self.finish_reason,
+            cache=self.cache,
+            strategy=self.strategy,
+            route=self.route,
+            shadow_of=self.shadow_of,
         )
 
 

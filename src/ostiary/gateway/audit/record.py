@@ -106,4 +106,5 @@ def aborted(opened: Opened, sequence: int, at_ns: int) -> Closed:
         error=Code.CALL_ABORTED,
         prompt_digest=opened.prompt_digest,
         snapshot=opened.snapshot,
+        shadow_of=opened.shadow_of,
     )

@@ -5,24 +5,44 @@ their requests, encode answers) and towards providers (encode requests, decode a
 provider dialects need N + M translators. Where both sides speak the same dialect, `forward_*` edits only what is
 named and a decoder taps the answer. The list of dialects is explicit, in `bootstrap`.
 
+Nothing vanishes on the way to another dialect. A field is carried, or it changes nothing there and the encoder says
+why, or it is refused by its name. One kind is neither: a hint, which asks for no other answer (who the end user is, a
+key for the prompt cache, the name of a file, that thinking may be shown). Where it has no place it is left out without the caller's leave, and
+its name is in `Encoded.dropped`, which the caller sees (`wire/leave.py`).
+
 The law, for every pair: folding the stream gives the plain answer, tool arguments byte for byte, and splitting
 the stream at any byte changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
+from ostiary.core.capability import Capability
 from ostiary.core.error import OstiaryError, UpstreamError
-from ostiary.core.http import Header
+from ostiary.core.http import JSON_TYPE, Header
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.core.stream import StreamEvent
 from ostiary.core.usage import Usage
 from ostiary.gateway.wire.frame import Frame as Frame
 from ostiary.gateway.wire.json import Document
 from ostiary.gateway.wire.place import TextPlace as TextPlace  # part of this contract
+
+
+class Addressed(msgspec.Struct, frozen=True):
+    """What a request's path and query say of the call, for dialects that put it there (Gemini): the `model`, whether
+    the answer streams (`sse`: as events; otherwise as one JSON array) and whether embeddings come as a `batch`."""
+
+    model: str = ""
+    stream: bool = False
+    sse: bool = False
+    batch: bool = False
+
+
+IN_BODY: Final = Addressed()
+"""The path says nothing: everything stands in the body."""
 
 
 class ChatPeek(msgspec.Struct, frozen=True):
@@ -57,12 +77,14 @@ class EmbeddingsPeek(msgspec.Struct, frozen=True):
 
 class Encoded(msgspec.Struct, frozen=True):
     """A request ready to send: `path` below the provider's base path, the body, headers of this dialect, and the
-    fields left out because the caller allowed it."""
+    fields left out because the caller allowed it or they are hints. `media_type` is None where the headers say it, if anything does."""
 
     path: bytes
     body: bytes
     headers: tuple[Header, ...] = ()
     dropped: tuple[str, ...] = ()
+    method: bytes = b"POST"
+    media_type: Header | None = JSON_TYPE
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -107,11 +129,22 @@ class StreamEncoder(Protocol):
     """A client's stream. `encode` gives the bytes to send for one canonical event (possibly none).
 
     It raises UpstreamError upstream.protocol where the client's dialect has no form for the order of the events.
-    `error` ends a stream that cannot go on; nothing may follow it.
+    `media_type` is the content type of the stream, `keepalive` what may stand between any two pieces of it and says
+    nothing. A stream that passes through unchanged has an encoder too, for its head and for its `error`.
     """
 
+    media_type: bytes
+    keepalive: bytes
+
     def encode(self, event: StreamEvent) -> bytes: ...
-    def error(self, error: OstiaryError, request_id: str) -> bytes: ...
+
+    def wrote(self, data: bytes) -> None:
+        """To be told of each piece that goes to the client, encoded here or passed through unchanged."""
+        ...
+
+    def error(self, error: OstiaryError, request_id: str) -> bytes:
+        """What ends a stream that cannot go on, fit to stand behind what was written; nothing may follow it."""
+        ...
 
 
 class ListedModel(msgspec.Struct, frozen=True):
@@ -121,41 +154,78 @@ class ListedModel(msgspec.Struct, frozen=True):
     created: int
 
 
-class Dialect(Protocol):
-    """A wire format, in both parts. Every decode_* raises CallerError (client side) or UpstreamError (provider
-    side) with the path of the field at fault; every encode_* for a provider raises CallerError
-    request.unsupported naming the caller's field, unless `drop` is true: then the name is in `Encoded.dropped`."""
+class ClientDialect(Protocol):
+    """A wire format as clients speak it. Every decode_* and peek_* raises CallerError with the path of the field at
+    fault. `addressed` is what the request's path says; dialects that keep everything in the body ignore it."""
 
     name: DialectName
 
-    # --- as the client's dialect
-    def peek_chat(self, document: Document) -> ChatPeek: ...
-    def decode_chat(self, document: Document) -> ChatCall: ...
+    def peek_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatPeek: ...
+    def chat_needs(self, document: Document, *, media: bool) -> tuple[Capability, ...]:
+        """What a chat request that `peek_chat` accepted certainly needs of a model, read without building anything;
+        `media` says whether it holds any. Asked for only where a target has known limits."""
+        ...
+
+    def decode_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatCall: ...
     def encode_chat_reply(self, reply: ChatReply, *, created: int = 0) -> bytes:
         """`created` (seconds since 1970) stands where the provider gave no time and the dialect needs one."""
         ...
 
-    def stream_encoder(self, *, include_usage: bool, created: int = 0) -> StreamEncoder: ...
-    def peek_embeddings(self, document: Document) -> EmbeddingsPeek: ...
-    def decode_embeddings(self, document: Document) -> EmbeddingsCall: ...
-    def encode_embeddings_reply(self, reply: EmbeddingsReply) -> bytes: ...
+    def stream_encoder(
+        self, *, include_usage: bool, created: int = 0, addressed: Addressed = IN_BODY
+    ) -> StreamEncoder: ...
+    def peek_embeddings(self, document: Document, addressed: Addressed = IN_BODY) -> EmbeddingsPeek: ...
+    def decode_embeddings(self, document: Document, addressed: Addressed = IN_BODY) -> EmbeddingsCall: ...
+    def encode_embeddings_reply(self, reply: EmbeddingsReply, addressed: Addressed = IN_BODY) -> bytes: ...
     def encode_token_count(self, input_tokens: int) -> bytes: ...
     def encode_models(self, models: Sequence[ListedModel]) -> bytes: ...
     def encode_model(self, model: ListedModel) -> bytes: ...
     def encode_error(self, error: OstiaryError, request_id: str) -> ErrorAnswer: ...
 
-    # --- as the provider's dialect
-    def forward_chat(self, document: Document, *, model: str, report_usage: bool, max_tokens: int | None) -> Encoded:
+    # --- text in place, for guards
+    def request_texts(self, document: Document) -> list[TextPlace]: ...
+    def edit_request(self, document: Document, edits: Mapping[tuple[str | int, ...], str]) -> bytes: ...
+    def reply_texts(self, body: bytes) -> list[TextPlace]: ...
+
+
+class ProviderDialect(Protocol):
+    """A wire format as providers speak it. Every decode_* raises UpstreamError; every encode_* raises CallerError
+    request.unsupported naming the caller's field, unless `drop` is true: then the name is in `Encoded.dropped`.
+
+    The `forward_*` are asked for only where the client speaks this dialect too.
+    """
+
+    name: DialectName
+
+    def forward_chat(
+        self,
+        document: Document,
+        *,
+        model: str,
+        report_usage: bool,
+        max_tokens: int | None,
+        drop: bool = False,
+        addressed: Addressed = IN_BODY,
+    ) -> Encoded:
         """The same bytes with the named edits: the model's name, where `report_usage` the option that makes a
-        stream end with its usage, and `max_tokens` where the caller sent none and a default is set."""
+        stream end with its usage, `max_tokens` where the caller sent none and a default is set, and what this
+        provider's server wants otherwise. `drop` is as for `encode_chat`."""
         ...
 
-    def forward_embeddings(self, document: Document, *, model: str) -> Encoded: ...
+    def forward_embeddings(self, document: Document, *, model: str, addressed: Addressed = IN_BODY) -> Encoded: ...
     def forward_count_tokens(self, document: Document, *, model: str) -> Encoded: ...
     def encode_chat(self, call: ChatCall, *, model: str, max_tokens: int | None, drop: bool) -> Encoded: ...
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded: ...
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded: ...
-    def tap_chat_reply(self, body: bytes) -> ReplyTap: ...
+    def tap_chat_reply(self, body: bytes) -> ReplyTap:
+        """What metering needs of a plain answer that passes through unchanged. Raises UpstreamError upstream.protocol
+        for what is no JSON object in UTF-8 or no answer of this dialect, or the provider's own error under a 200.
+
+        A name that stands twice in an object is not looked for, as it is where an answer is translated: the strict
+        pass that finds it takes three times as long as the tap. The client's own reader takes the last, or refuses.
+        """
+        ...
+
     def decode_chat_reply(self, body: bytes) -> ChatReply: ...
     def decode_embeddings_reply(self, body: bytes) -> EmbeddingsReply: ...
     def decode_token_count(self, body: bytes) -> int: ...
@@ -166,7 +236,6 @@ class Dialect(Protocol):
 
     def decode_error(self, status: int, headers: Sequence[Header], body: bytes) -> UpstreamError: ...
 
-    # --- text in place, for guards
-    def request_texts(self, document: Document) -> list[TextPlace]: ...
-    def edit_request(self, document: Document, edits: Mapping[tuple[str | int, ...], str]) -> bytes: ...
-    def reply_texts(self, body: bytes) -> list[TextPlace]: ...
+
+class Dialect(ClientDialect, ProviderDialect, Protocol):
+    """A wire format in both parts."""

@@ -6,24 +6,29 @@ Authentication happens on the head, so that nobody without a key can make the ga
 from typing import Final, Protocol
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from ostiary.core.call import DialectName
 from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
 from ostiary.core.http import Accepted, Answer, Header, RequestHead
 from ostiary.core.limit import EXCHANGES_MAX, MODEL_NAME_BYTES_MAX
 from ostiary.core.principal import Principal
-from ostiary.gateway.admit.bounds import Options, options
+from ostiary.gateway.admit.bounds import options
+from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.dialect import ListedModel
-from ostiary.gateway.edge.route import Endpoint, Route, dialect_of, find, methods
-from ostiary.gateway.exchange import Arrival, Exchange
-from ostiary.gateway.identity.credential import resolve
+from ostiary.gateway.edge.route import Endpoint, MediaType, Route, addressed, argument, dialect_of, find, methods
+from ostiary.gateway.exchange import Exchange
+from ostiary.gateway.identity.credential import extract, of_session, resolve
 from ostiary.gateway.policy.access import may_use
 from ostiary.gateway.ports import KeyRing, Sink
+from ostiary.gateway.realtime.opening import Opening
+from ostiary.gateway.realtime.session import Session
+from ostiary.gateway.repeat import KEY_HEADER
+from ostiary.gateway.shadow import Shadows
+from ostiary.gateway.tape import Tape
 from ostiary.gateway.world import World
 
 _JSON: Final[Header] = (b"content-type", b"application/json")
 _TEXT: Final[Header] = (b"content-type", b"text/plain; charset=utf-8")
+_UPGRADE: Final[tuple[Header, ...]] = ((b"upgrade", b"websocket"), (b"sec-websocket-version", b"13"))
 _UNAUTHENTICATED: Final = frozenset({Code.AUTH_MISSING, Code.AUTH_INVALID, Code.AUTH_AMBIGUOUS, Code.AUTH_IN_QUERY})
 
 
@@ -34,21 +39,15 @@ class Health(Protocol):
         """Empty where it can, otherwise why not, in a few words without secrets."""
         ...
 
+    def degraded(self) -> str:
+        """What does not work as it should while the rest does, or empty."""
+        ...
+
 
 class RefusalLog(Protocol):
     """Counts refused credentials."""
 
     def refused(self, peer: str, code: Code) -> None: ...
-
-
-class Context(msgspec.Struct, frozen=True):
-    """What `accept` learnt of a request, for `serve`."""
-
-    route: Route
-    request_id: str
-    principal: Principal | None
-    head: RequestHead
-    options: Options
 
 
 class Gateway:
@@ -59,6 +58,7 @@ class Gateway:
         self._keys = keys
         self._health = health
         self._refusals = refusals
+        self.shadows = Shadows(world)
 
     def accept(self, head: RequestHead) -> Accepted | Answer:
         """Route, authenticate and read the caller's options, on the head alone."""
@@ -68,7 +68,7 @@ class Gateway:
         except OstiaryError as error:
             if error.code in _UNAUTHENTICATED:
                 self._refusals.refused(head.peer, error.code)
-            return self._error(error, _dialect(head), request_id)
+            return self._error(error, dialect_of(head.path, head.headers), request_id)
 
     def _accept(self, head: RequestHead, request_id: str) -> Accepted | Answer:
         route = find(head.method, head.path)
@@ -78,35 +78,55 @@ class Gateway:
             return Answer(200, (_TEXT,), b"alive\n")
         if route.endpoint is Endpoint.READY:
             reason = self._health.ready()
-            return Answer(503, (_TEXT,), reason.encode() + b"\n") if reason else Answer(200, (_TEXT,), b"ready\n")
-        principal = resolve(head.headers, head.query, self._keys)
-        if route.endpoint is Endpoint.CALL:
-            _check_media_type(head.headers.get(b"content-type", b""))
+            if reason:
+                return Answer(503, (_TEXT,), reason.encode() + b"\n")
+            degraded = self._health.degraded()
+            return Answer(200, (_TEXT,), f"ready; {degraded}\n".encode() if degraded else b"ready\n")
+        session = route.endpoint is Endpoint.SESSION
+        headers = of_session(head.headers) if session else head.headers
+        principal = resolve(headers, head.query, self._keys)
+        if session and b"upgrade" not in head.headers:
+            raise CallerError(Code.REQUEST_UPGRADE, "This path is a WebSocket; connect to it with a client for these.")
+        if route.operation is not None:
+            _check_media_type(route.media_type, head.headers.get(b"content-type", b""))
             if self._world.open_calls >= EXCHANGES_MAX:
                 raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many calls are open.", retry_after_seconds=1.0)
-        context = Context(route, request_id, principal, head, options(head.headers))
-        if route.endpoint is Endpoint.CALL:
-            return Accepted(route.body_bytes_max, context)
-        return self._models(context, principal)
+        if route.operation is None:
+            return self._models(route, head, principal, request_id)
+        arrival = Arrival(
+            request_id,
+            principal,
+            route.operation,
+            route.dialect,
+            addressed(route, head.path, head.query),
+            head.headers,
+            options(head.headers),
+            head.at,
+            head.method,
+            argument(route, head.path),
+            head.query,
+        )
+        if session:
+            credential = extract(headers)
+            return Accepted(0, Opening(arrival, lambda: self._keys.find(credential) == principal))
+        return Accepted(route.body_bytes_max, arrival)
 
     async def serve(self, accepted: Accepted, body: bytes, sink: Sink) -> None:
         """Run the call. Never raises but for a cancellation."""
-        context = accepted.context
-        assert isinstance(context, Context)
-        operation, principal = context.route.operation, context.principal
-        assert operation is not None
-        assert principal is not None
-        arrival = Arrival(
-            request_id=context.request_id,
-            principal=principal,
-            operation=operation,
-            dialect=context.route.dialect,
-            headers=context.head.headers,
-            body=body,
-            options=context.options,
-            started_at=context.head.at,
-        )
-        await Exchange(self._world, arrival, sink).run()
+        arrival = accepted.context
+        if isinstance(arrival, Opening):
+            await Session(self._world, arrival, sink).run()
+            return
+        assert isinstance(arrival, Arrival)
+        if KEY_HEADER in arrival.headers:
+            tape = Tape()
+            await self._world.detached.run(self._run(Exchange(self._world, arrival, body, tape)), tape, sink)
+        else:
+            await self._run(Exchange(self._world, arrival, body, sink))
+
+    async def _run(self, call: Exchange) -> None:
+        await call.run()
+        self.shadows.offer(call)
 
     def refuse(self, error: OstiaryError, path: bytes) -> Answer:
         """The wire form of a fault found by the server."""
@@ -118,27 +138,32 @@ class Gateway:
             shown = head.path[:100].decode("ascii", "replace")
             raise CallerError(Code.ROUTE_NOT_FOUND, f"There is nothing at {shown}; check the base URL.")
         answer = self._error(
-            CallerError(Code.REQUEST_METHOD, f"This path takes {' and '.join(allowed)}."), _dialect(head), request_id
+            CallerError(Code.REQUEST_METHOD, f"This path takes {' and '.join(allowed)}."),
+            dialect_of(head.path, head.headers),
+            request_id,
         )
         return Answer(answer.status, (*answer.headers, (b"allow", ", ".join(allowed).encode())), answer.body)
 
     def _error(self, error: OstiaryError, dialect: DialectName, request_id: str) -> Answer:
-        answer = self._world.dialects[dialect].encode_error(error, request_id)
-        extra: tuple[Header, ...] = ()
+        answer = self._world.clients[dialect].encode_error(error, request_id)
+        extra = _UPGRADE if error.code is Code.REQUEST_UPGRADE else ()
         if all(name != b"x-request-id" for name, _ in answer.headers):
-            extra = ((b"x-request-id", request_id.encode("ascii")),)
+            extra = (
+                *extra,
+                (b"x-request-id", request_id.encode("ascii")),
+            )
         return Answer(answer.status, (*answer.headers, *extra), answer.body)
 
-    def _models(self, context: Context, principal: Principal) -> Answer:
+    def _models(self, route: Route, head: RequestHead, principal: Principal, request_id: str) -> Answer:
         """The models this key may use: all of them, or one by its name."""
-        dialect = self._world.dialects[_dialect(context.head)]
+        dialect = self._world.clients[dialect_of(head.path, head.headers)]
         index = self._world.index
         team = index.teams.get((principal.tenant, principal.team))
         offered = () if team is None else team.models
-        ident = context.request_id.encode("ascii")
-        head: tuple[Header, ...] = (_JSON, (b"x-request-id", ident))
+        ident = request_id.encode("ascii")
+        headers: tuple[Header, ...] = (_JSON, (b"x-request-id", ident))
         if dialect.name is DialectName.ANTHROPIC:
-            head = (*head, (b"request-id", ident))
+            headers = (*headers, (b"request-id", ident))
 
         def usable(name: str) -> bool:
             row = index.model(name)  # None for a wildcard entry: it is a rule, not a model
@@ -148,28 +173,25 @@ class Gateway:
                 and may_use(principal, offered, name)
             )
 
-        if context.route.endpoint is Endpoint.MODEL:
-            raw = context.head.path[len(context.route.path) :]
+        if route.endpoint is Endpoint.MODEL:
+            raw = argument(route, head.path)
             name = unquote_to_bytes(raw).decode("utf-8", "replace")
             row = index.model(name) if len(raw) <= 3 * MODEL_NAME_BYTES_MAX and usable(name) else None
             if row is None:
                 raise CallerError(Code.MODEL_NOT_FOUND, f"The model `{name[:80]}` does not exist here.", param="model")
-            return Answer(200, head, dialect.encode_model(ListedModel(row.name, row.created)))
+            return Answer(200, headers, dialect.encode_model(ListedModel(row.name, row.created)))
         listed = [ListedModel(row.name, row.created) for row in index.snapshot.models if usable(row.name)]
-        return Answer(200, head, dialect.encode_models(listed))
+        return Answer(200, headers, dialect.encode_models(listed))
 
 
-def _dialect(head: RequestHead) -> DialectName:
-    """The dialect of an answer: the path's, and Anthropic's where its version header is sent to a shared path."""
-    return DialectName.ANTHROPIC if b"anthropic-version" in head.headers else dialect_of(head.path)
-
-
-def _check_media_type(value: bytes) -> None:
-    if value == b"application/json":
+def _check_media_type(wanted: MediaType, value: bytes) -> None:
+    if wanted is MediaType.ANY or (wanted is MediaType.JSON and value == b"application/json"):
         return
     kind, _, parameters = value.partition(b";")
-    if kind.strip().lower() != b"application/json":
-        raise CallerError(Code.REQUEST_MEDIA_TYPE, "Send the body as `content-type: application/json`.")
+    if kind.strip().lower() != wanted.encode():
+        raise CallerError(Code.REQUEST_MEDIA_TYPE, f"Send the body as `content-type: {wanted}`.")
+    if wanted is not MediaType.JSON:
+        return  # a form's parameters are read with it
     charset = parameters.strip().lower().replace(b" ", b"")
     if charset.startswith(b"charset=") and charset.strip(b'"') not in (b"charset=utf-8", b'charset="utf-8'):
         raise CallerError(Code.REQUEST_MEDIA_TYPE, "Send the body in UTF-8.")

@@ -1,7 +1,7 @@
 """Which credential a request carries, and whose it is.
 
-Keys arrive as each dialect sends them: `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`. Two that differ are
-refused, and so is a key in the query string, where logs along the way would keep it.
+Keys arrive as each dialect sends them: `Authorization: Bearer`, `x-api-key`, `x-goog-api-key`, and from browsers, which
+can set no header of a WebSocket, among the subprotocols it offers. Two that differ are refused, and so is a key in the query string, where logs along the way would keep it.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from ostiary.core.principal import Principal
 from ostiary.gateway.ports import KeyRing
 
 _QUERY_NAMES: Final = frozenset({b"key", b"api_key", b"api-key", b"apikey", b"access_token", b"token", b"x-api-key"})
+_KEY_PROTOCOL: Final = b"openai-insecure-api-key."
 _HEADER_NAMES: Final = (b"x-api-key", b"x-goog-api-key")
 
 
@@ -29,6 +30,18 @@ def resolve(headers: Mapping[bytes, bytes], query: bytes, keys: KeyRing) -> Prin
     if principal is None:
         raise CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
     return principal
+
+
+def of_session(headers: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
+    """The headers of a request for a session with the key among its subprotocols put where keys stand. Raises CallerError
+    auth.ambiguous for two keys."""
+    offered = headers.get(b"sec-websocket-protocol", b"")
+    keys = {one.strip()[len(_KEY_PROTOCOL) :] for one in offered.split(b",") if one.strip().startswith(_KEY_PROTOCOL)}
+    if not keys:
+        return headers
+    if len(keys) > 1 or b"authorization" in headers:
+        raise CallerError(Code.AUTH_AMBIGUOUS, "Two keys were sent; send one.")
+    return {**headers, b"authorization": b"Bearer " + keys.pop()}
 
 
 def extract(headers: Mapping[bytes, bytes]) -> bytes:

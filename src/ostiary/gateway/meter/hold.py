@@ -1,46 +1,221 @@
-"""Reservations: an upper bound taken before a call, settled at what it cost or released, exactly once; pure.
+"""Reservations on budgets: an upper bound taken before a call, settled at what it cost, exactly once; pure.
 
-Today no budget stands behind a hold; it still bounds what is open, and the exchange keeps the discipline that
-budgets will rest on.
+Every scope of a call must have room, or none is touched. What a call cost is charged to the period in which it
+settles, so a hold that outlives its period counts against the next. Spend passes a hard budget by no more than what
+settled calls cost beyond their holds, which only an estimate that was too low can cause.
 """
+
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from ostiary.core.usage import Nano
+from ostiary.core.error import CallerError, Code
+from ostiary.core.limit import BUDGET_SCOPES_MAX
+from ostiary.core.usage import NANO_PER_UNIT, Nano, Usage
+from ostiary.gateway.meter.period import bounds
+from ostiary.snapshot.tables import BudgetedRow, BudgetRow
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """An open reservation of `nano`."""
+    """An open reservation of `nano` and `tokens` on `scopes`."""
 
     number: int
     nano: Nano
+    tokens: int = 0
+    scopes: tuple[BudgetedRow, ...] = ()
+
+
+class Exhausted(msgspec.Struct, frozen=True):
+    """A budget without room for a hold, and what is left of it (None: it has no bound of that kind); `ends_seconds`
+    since 1970 is when its period does."""
+
+    scope: str
+    remaining_nano: int | None
+    remaining_tokens: int | None
+    ends_seconds: int
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """A share of a budget was reached for the first time in its period."""
+
+    scope: str
+    share: float
+    spent_nano: int
+    spent_tokens: int
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """What a scope spent in the period that began at `start` (seconds since 1970); for checkpoints."""
+
+    start: int
+    nano: int
+    tokens: int
+
+
+class _Account:
+    __slots__ = ("end", "held_nano", "held_tokens", "spent_nano", "spent_tokens", "start", "told")
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        self.spent_nano = self.spent_tokens = 0
+        self.held_nano = self.held_tokens = 0
+        self.told = 0.0
+
+
+_NOTHING: Final = ()
+_RETRY_SECONDS_MAX: Final = 32 * 86_400.0
 
 
 class Holds:
-    """The open reservations of one worker."""
+    """The open reservations and the accounts of one worker."""
 
     def __init__(self) -> None:
         self._open: dict[int, Hold] = {}
+        self._accounts: dict[str, _Account] = {}
         self._next = 0
         self.reserved_nano = 0
         self.settled_nano = 0
 
-    def reserve(self, nano: Nano) -> Hold:
-        """Open a hold of `nano` >= 0."""
-        hold = Hold(self._next, nano)
+    def reserve(
+        self, nano: Nano, tokens: int = 0, scopes: Sequence[BudgetedRow] = _NOTHING, now_seconds: int = 0
+    ) -> Hold | Exhausted:
+        """Open a hold of `nano` and `tokens` >= 0 on every scope, or say which budget has no room for it."""
+        for one in scopes:
+            account = self._account(one, now_seconds)
+            budget = one.budget
+            room_nano = None if budget.nano is None else budget.nano - account.spent_nano - account.held_nano
+            room_tokens = None if budget.tokens is None else budget.tokens - account.spent_tokens - account.held_tokens
+            if budget.hard and (
+                (room_nano is not None and nano > max(room_nano, 0))  # what costs nothing needs no room
+                or (room_tokens is not None and tokens > max(room_tokens, 0))
+            ):
+                return Exhausted(
+                    one.scope,
+                    None if room_nano is None else max(room_nano, 0),
+                    None if room_tokens is None else max(room_tokens, 0),
+                    account.end,
+                )
+        hold = Hold(self._next, nano, tokens, tuple(scopes))
         self._next += 1
         self._open[hold.number] = hold
         self.reserved_nano += nano
+        for one in scopes:
+            account = self._accounts[one.scope]
+            account.held_nano += nano
+            account.held_tokens += tokens
         return hold
 
-    def settle(self, hold: Hold, nano: Nano) -> None:
-        """Close a hold at what the call cost (0: released). Raises ValueError where it is not open."""
+    def settle(self, hold: Hold, nano: Nano, tokens: int = 0, now_seconds: int = 0) -> Sequence[Alert]:
+        """Close a hold at what the call cost (0: released); the alerts that this sets off. Raises ValueError where it
+        is not open."""
         if self._open.pop(hold.number, None) is None:
             raise ValueError("a hold is settled once")
         self.reserved_nano -= hold.nano
         self.settled_nano += nano
+        if not hold.scopes:
+            return _NOTHING
+        alerts: list[Alert] = []
+        for one in hold.scopes:
+            account = self._account(one, now_seconds)
+            account.held_nano -= hold.nano
+            account.held_tokens -= hold.tokens
+            alerts += _charge(account, one, nano, tokens)
+        return alerts
+
+    def restore(self, scopes: Sequence[BudgetedRow], nano: Nano, tokens: int, at_seconds: int) -> None:
+        """Charge what an earlier run of this worker spent at `at_seconds`, as its journal tells it in order."""
+        for one in scopes:
+            account = self._account(one, at_seconds)
+            if at_seconds >= account.start:
+                _charge(account, one, nano, tokens)
+
+    def spent(self) -> dict[str, Spent]:
+        """What every scope has spent in its period; holds are not in it."""
+        return {
+            scope: Spent(account.start, account.spent_nano, account.spent_tokens)
+            for scope, account in self._accounts.items()
+        }
+
+    def load(self, scope: str, budget: BudgetRow, spent: Spent) -> None:
+        """Take over what a checkpoint says of a scope."""
+        start, end = bounds(budget.period, budget.time_zone, spent.start)
+        account = self._accounts[scope] = _Account(start, end)
+        account.spent_nano, account.spent_tokens = spent.nano, spent.tokens
+        account.told = _share(account, budget)
 
     @property
     def open_count(self) -> int:
         """How many holds are open."""
         return len(self._open)
+
+    def _account(self, one: BudgetedRow, now_seconds: int) -> _Account:
+        budget = one.budget
+        account = self._accounts.get(one.scope)
+        if account is None:
+            if len(self._accounts) >= BUDGET_SCOPES_MAX:
+                self._forget(now_seconds)
+            account = self._accounts[one.scope] = _Account(*bounds(budget.period, budget.time_zone, now_seconds))
+        elif now_seconds >= account.end:  # a clock that goes back starts no period anew
+            account.start, account.end = bounds(budget.period, budget.time_zone, now_seconds)
+            account.spent_nano = account.spent_tokens = 0
+            account.told = 0.0
+        return account
+
+    def _forget(self, now_seconds: int) -> None:
+        """Forget accounts whose period is over and on which nothing is held."""
+        self._accounts = {
+            scope: one
+            for scope, one in self._accounts.items()
+            if one.end > now_seconds or one.held_nano or one.held_tokens
+        }
+
+
+def exhausted(refused: Exhausted, nano: int, bound: Usage, now_seconds: int) -> CallerError:
+    """The refusal in words: the hold, what is left, and how many output tokens would pass."""
+    kind = refused.scope.partition("/")[0]
+    wait = float(max(refused.ends_seconds - now_seconds, 0))
+    left_nano, left_tokens = refused.remaining_nano, refused.remaining_tokens
+    passing: list[int] = []
+    if left_tokens is not None:
+        passing.append(left_tokens - bound.input_tokens)
+    if left_nano is not None and bound.output_tokens and nano:
+        # The dearest rates hold for the whole bound, so the output's part is at most its share of all tokens dear.
+        passing.append(bound.output_tokens * left_nano // nano - (bound.input_tokens if left_nano < nano else 0))
+    most = min(passing, default=0)
+    text = bound == Usage(bound.input_tokens, bound.output_tokens)  # what else is made has no bound to lower
+    advice = f" With max_tokens of {most} it would pass." if text and 0 < most < bound.output_tokens else ""
+    parts = []
+    if left_nano is not None:
+        parts.append(f"may cost {_units(nano)} USD and {_units(left_nano)} USD are left")
+    if left_tokens is not None:
+        parts.append(f"may take {bound.total_tokens} tokens and {left_tokens} are left")
+    return CallerError(
+        Code.BUDGET_EXHAUSTED,
+        f"The call {' and '.join(parts)} of the budget of this {kind}.{advice}",
+        retry_after_seconds=wait if wait < _RETRY_SECONDS_MAX else None,
+    )
+
+
+def _units(nano: int) -> str:
+    return f"{nano // NANO_PER_UNIT}.{nano % NANO_PER_UNIT:09d}".rstrip("0").rstrip(".")
+
+
+def _charge(account: _Account, one: BudgetedRow, nano: int, tokens: int) -> list[Alert]:
+    account.spent_nano += nano
+    account.spent_tokens += tokens
+    alerts = one.budget.alerts
+    if not alerts:
+        return []
+    share = _share(account, one.budget)
+    crossed = [at for at in alerts if account.told < at <= share]
+    account.told = max(account.told, share)
+    return [Alert(one.scope, at, account.spent_nano, account.spent_tokens) for at in crossed]
+
+
+def _share(account: _Account, budget: BudgetRow) -> float:
+    """How much of a budget is spent, the fuller of its two kinds."""
+    return max(
+        account.spent_nano / budget.nano if budget.nano else 0.0,
+        account.spent_tokens / budget.tokens if budget.tokens else 0.0,
+    )

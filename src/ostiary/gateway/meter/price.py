@@ -1,17 +1,32 @@
-"""Usage to cost. Rates are nano-units per million tokens; sums are exact integers, rounded up once at the end.
+"""Usage to cost. Rates are nano-units; sums are exact integers, rounded up once at the end.
 
-Each kind of token is charged once: cached, cache-write and audio tokens are part of the input, reasoning and audio
-tokens part of the output; where a list has no rate for a kind, it is charged like the kind it is part of.
+Each kind of token is charged once: cached, cache-write, audio and image tokens are part of the input, reasoning and
+audio and image tokens part of the output; where a list has no rate for a kind, it is charged like the kind it is part of. Images,
+minutes of sound, characters, search units and the request itself are charged where a list has a rate for them. What was
+consumed but has no rate at all in a list is not priced by it (`covers`), and is charged at the ceiling: never at nothing.
 """
 
 from typing import Final
+
+import msgspec
 
 from ostiary.core.usage import Cost, Nano, Usage
 from ostiary.snapshot.tables import PriceRow, PricingRow, Rates, UnknownPrice
 
 _PER: Final = 1_000_000
+_MILLISECONDS_PER_MINUTE: Final = 60_000
 _DEAREST_KEPT_MAX: Final = 4_096
-_dearest: Final[dict[int, tuple[PriceRow | PricingRow, int, int]]] = {}
+_NOTHING: Final = Usage()
+
+
+class _Dearest(msgspec.Struct, frozen=True):
+    """The highest rate of each kind in any tier of `row`. `rates` has no parts of tokens: they are in the whole."""
+
+    row: PriceRow | PricingRow
+    rates: Rates
+
+
+_dearest: Final[dict[int, _Dearest]] = {}
 """The dearest rates of rows in use, by identity; a row is kept alive by its entry, so an identity is never reused."""
 
 
@@ -22,7 +37,7 @@ def cost(price: PriceRow, usage: Usage, *, estimated: bool = False) -> Cost:
         if usage.input_tokens > above:
             rates = tier
     return Cost(
-        nano=Nano(-(-_product(rates, usage) // _PER)),
+        nano=_nano(rates, usage),
         currency=price.currency,
         price_version=price.version,
         estimated=estimated,
@@ -32,34 +47,76 @@ def cost(price: PriceRow, usage: Usage, *, estimated: bool = False) -> Cost:
 def ceiling_cost(pricing: PricingRow, usage: Usage) -> Cost:
     """What `usage` costs where no price is known: the operator's ceiling, marked as an estimate."""
     return Cost(
-        nano=Nano(-(-_product(pricing.ceiling, usage) // _PER)),
+        nano=_nano(pricing.ceiling, usage),
         price_version=f"{pricing.version}/ceiling",
         estimated=True,
     )
 
 
+def covers(price: PriceRow, usage: Usage) -> bool:
+    """Whether a list says what `usage` costs. It does not where nothing of it has a rate: pictures by a list of tokens,
+    tokens by a list of minutes. A list that names no rate but zeros is of what costs nothing, and says so."""
+    rates = price.rates
+    by_token = bool(rates.input or rates.output)
+    if (by_token and (usage.input_tokens or usage.output_tokens)) or rates.request is not None:
+        return True
+    others = (
+        (usage.images, rates.image),
+        (usage.audio_milliseconds, rates.audio_minute),
+        (usage.characters, rates.character),
+        (usage.search_units, rates.search_unit),
+    )
+    if any(count and rate is not None for count, rate in others) or usage == _NOTHING:
+        return True
+    return not by_token and all(rate is None for _, rate in others)
+
+
+def charge(price: PriceRow | None, pricing: PricingRow, usage: Usage, *, estimated: bool = False) -> Cost:
+    """What `usage` costs by `price`, or by the operator's ceiling where there is no price that covers it."""
+    if price is None or not covers(price, usage):
+        return ceiling_cost(pricing, usage)
+    return cost(price, usage, estimated=estimated)
+
+
+def most(price: PriceRow | None, pricing: PricingRow, bound: Usage) -> Nano | None:
+    """What a call within `bound` is charged at most. None where no price is known and the operator refuses such calls."""
+    if price is not None and covers(price, bound):
+        return upper_bound(price, bound)
+    if refuses_unknown(pricing) and bound != _NOTHING:
+        return None
+    return upper_bound(pricing, bound)
+
+
 def upper_bound(price: PriceRow | PricingRow, usage: Usage) -> Nano:
-    """What `usage` costs at most, whatever kinds its tokens turn out to be."""
+    """What `usage` costs at most, whatever kinds its tokens turn out to be: no usage that is nowhere greater costs more
+    by the same price."""
     key = id(price)
     found = _dearest.get(key)
-    if found is None or found[0] is not price:
+    if found is None or found.row is not price:
         if len(_dearest) >= _DEAREST_KEPT_MAX:
             _dearest.clear()
-        found = _dearest[key] = (price, *_dearest_rates(price))
-    return Nano(-(-(usage.input_tokens * found[1] + usage.output_tokens * found[2]) // _PER))
+        found = _dearest[key] = _Dearest(price, _dearest_rates(price))
+    return _nano(found.rates, usage)
 
 
-def _dearest_rates(price: PriceRow | PricingRow) -> tuple[int, int]:
-    """The highest rate of any kind of input and of any kind of output token, in any tier."""
+def _dearest_rates(price: PriceRow | PricingRow) -> Rates:
     if isinstance(price, PricingRow):
         tables: tuple[Rates, ...] = (price.ceiling,)
     else:
         tables = (price.rates, *(tier for _, tier in price.tiers))
-    inputs = [(row.input, row.cached, row.cache_write, row.cache_write_1h, row.input_audio) for row in tables]
-    outputs = [(row.output, row.reasoning, row.output_audio) for row in tables]
-    return (
-        max(rate for row in inputs for rate in row if rate is not None),
-        max(rate for row in outputs for rate in row if rate is not None),
+
+    def dearest(*names: str) -> int | None:
+        rates = [rate for row in tables for name in names if (rate := getattr(row, name)) is not None]
+        return max(rates, default=None)
+
+    return Rates(
+        input=dearest("input", "cached", "cache_write", "cache_write_1h", "input_audio", "input_image") or 0,
+        output=dearest("output", "reasoning", "output_audio", "output_image") or 0,
+        image=dearest("image"),
+        request=dearest("request"),
+        audio_minute=dearest("audio_minute"),
+        character=dearest("character"),
+        search_unit=dearest("search_unit"),
     )
 
 
@@ -68,17 +125,35 @@ def refuses_unknown(pricing: PricingRow) -> bool:
     return pricing.unknown is UnknownPrice.REFUSE
 
 
-def _product(rates: Rates, usage: Usage) -> int:
-    if usage == Usage(usage.input_tokens, usage.output_tokens):  # only plain tokens, as in most calls
-        return usage.input_tokens * rates.input + usage.output_tokens * rates.output
+def _nano(rates: Rates, usage: Usage) -> Nano:
+    if rates.request is None and usage == Usage(usage.input_tokens, usage.output_tokens):
+        # Only plain tokens, as in most calls.
+        return Nano(-(-(usage.input_tokens * rates.input + usage.output_tokens * rates.output) // _PER))
+    whole = _PER * _MILLISECONDS_PER_MINUTE
+    others = (
+        (rates.request or 0) * whole
+        + usage.images * (rates.image or 0) * whole
+        + usage.search_units * (rates.search_unit or 0) * whole
+        + usage.characters * (rates.character or 0) * _MILLISECONDS_PER_MINUTE
+        + usage.audio_milliseconds * (rates.audio_minute or 0) * _PER
+    )
+    return Nano(-(-(_tokens(rates, usage) * _MILLISECONDS_PER_MINUTE + others) // whole))
+
+
+def _tokens(rates: Rates, usage: Usage) -> int:
+    """The tokens' price, in nano-units per _PER."""
     cached = min(usage.cached_tokens, usage.input_tokens)
     write = min(usage.cache_write_tokens, usage.input_tokens - cached)
     hour = min(usage.cache_write_1h_tokens, write)
     audio_in = min(usage.input_audio_tokens, usage.input_tokens - cached - write)
-    plain_in = usage.input_tokens - cached - write - audio_in
+    image_in = min(usage.input_image_tokens, usage.input_tokens - cached - write - audio_in)
+    plain_in = usage.input_tokens - cached - write - audio_in - image_in
     reasoning = min(usage.reasoning_tokens, usage.output_tokens)
     audio_out = min(usage.output_audio_tokens, usage.output_tokens - reasoning)
-    plain_out = usage.output_tokens - reasoning - audio_out
+    # An answer of images whose provider does not tell the two apart has no text to speak of.
+    drawn = usage.output_image_tokens or (usage.output_tokens if usage.images else 0)
+    image_out = min(drawn, usage.output_tokens - reasoning - audio_out)
+    plain_out = usage.output_tokens - reasoning - audio_out - image_out
     write_rate = _or(rates.cache_write, rates.input)
     return (
         plain_in * rates.input
@@ -86,9 +161,11 @@ def _product(rates: Rates, usage: Usage) -> int:
         + (write - hour) * write_rate
         + hour * _or(rates.cache_write_1h, write_rate)
         + audio_in * _or(rates.input_audio, rates.input)
+        + image_in * _or(rates.input_image, rates.input)
         + plain_out * rates.output
         + reasoning * _or(rates.reasoning, rates.output)
         + audio_out * _or(rates.output_audio, rates.output)
+        + image_out * _or(rates.output_image, rates.output)
     )
 
 

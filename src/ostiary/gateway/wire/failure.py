@@ -9,7 +9,7 @@ from typing import Final
 
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header, header
-from ostiary.core.limit import RETRY_AFTER_SECONDS_MAX, UPSTREAM_ERROR_MESSAGE_CHARS_MAX
+from ostiary.core.limit import RETRY_AFTER_SECONDS_MAX, UPSTREAM_ERROR_CODE_CHARS_MAX, UPSTREAM_ERROR_MESSAGE_CHARS_MAX
 from ostiary.gateway.wire.json import parse_value
 
 _CODES: Final = {
@@ -27,11 +27,34 @@ _CODES: Final = {
 }
 _GENERIC: Final = {
     Code.UPSTREAM_REFUSED: "The provider refused the request.",
+    Code.UPSTREAM_CONTEXT_WINDOW: "The request is longer than the model can take.",
+    Code.UPSTREAM_CONTENT_FILTER: "The provider refused the request for its content.",
     Code.UPSTREAM_CREDENTIAL: "The provider refused the gateway's credential.",
     Code.UPSTREAM_TIMEOUT: "The provider did not answer in time.",
     Code.UPSTREAM_RATE_LIMITED: "The provider's rate limit is reached.",
     Code.UPSTREAM_OVERLOADED: "The provider is overloaded.",
 }
+_REFUSALS: Final = {
+    "context_length_exceeded": Code.UPSTREAM_CONTEXT_WINDOW,
+    "exceed_context_size_error": Code.UPSTREAM_CONTEXT_WINDOW,
+    **dict.fromkeys(
+        (
+            "bio_policy",
+            "content_filter",
+            "content_policy_violation",
+            "image_content_policy_violation",
+            "moderation_blocked",
+        ),
+        Code.UPSTREAM_CONTENT_FILTER,
+    ),
+}
+_TOO_LONG: Final = re.compile(
+    r"prompt is too long|maximum context length|exceeds? the (?:context window|available context size)"
+    r"|input token count.{0,40}exceeds the maximum number of tokens",
+    re.IGNORECASE,
+)
+_FILTERED: Final = re.compile(r"blocked by content filtering policy|content management policy", re.IGNORECASE)
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.:/-]*")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 # Text beyond this is not looked at: the message is cut far below it, and masking stays fast on any body.
 _LOOKED_AT_CHARS: Final = 4 * UPSTREAM_ERROR_MESSAGE_CHARS_MAX
@@ -45,13 +68,26 @@ _CREDENTIALS: Final = re.compile(
 )
 
 
-def failure(status: int, headers: Sequence[Header], message: str | None, *, code: Code | None = None) -> UpstreamError:
-    """The error for an answer with `status`. `message` is the provider's, made safe here, or None for a generic one.
+def failure(
+    status: int,
+    headers: Sequence[Header],
+    message: str | None,
+    *,
+    code: Code | None = None,
+    words: Sequence[object] = (),
+) -> UpstreamError:
+    """The error for an answer with `status`. `message` is the provider's, made safe here, or None for a generic one;
+    `words` are what it calls the failure, the most telling first.
 
-    `code` overrules what the status says. A refusal keeps the provider's status; every other code has its own.
+    `code` overrules what the status says. A refusal keeps the provider's status; every other code has its own. Of
+    refusals, those for length and for content are told apart: by the provider's word where it has one, else by its
+    text, since Anthropic and Google have none.
     """
+    told = [word for word in words if type(word) is str]
     if code is None:
         code = _CODES.get(status, Code.UPSTREAM_REFUSED if 400 <= status < 500 else Code.UPSTREAM_ERROR)
+        if code is Code.UPSTREAM_REFUSED:
+            code = _refusal(told, message or "")
     text = None
     # What a provider says of our credential is for the operator's eyes, not for the caller's.
     if message is not None and code is not Code.UPSTREAM_CREDENTIAL:
@@ -61,7 +97,25 @@ def failure(status: int, headers: Sequence[Header], message: str | None, *, code
         text or _GENERIC.get(code, "The provider failed."),
         retry_after_seconds=retry_after(headers),
         status=status if code is Code.UPSTREAM_REFUSED and 400 <= status < 500 else None,
+        provider_code=next((word for word in told if _shown(word)), ""),
     )
+
+
+def _refusal(words: Sequence[str], message: str) -> Code:
+    for word in words:
+        if word in _REFUSALS:
+            return _REFUSALS[word]
+    text = message[:UPSTREAM_ERROR_MESSAGE_CHARS_MAX]
+    if _TOO_LONG.search(text):
+        return Code.UPSTREAM_CONTEXT_WINDOW
+    return Code.UPSTREAM_CONTENT_FILTER if _FILTERED.search(text) else Code.UPSTREAM_REFUSED
+
+
+def _shown(word: str) -> bool:
+    """Whether a provider's word may be shown as it is: a short name, and nothing that looks like a credential."""
+    if len(word) > UPSTREAM_ERROR_CODE_CHARS_MAX or _NAME.fullmatch(word) is None:
+        return False
+    return _CREDENTIALS.search(word) is None
 
 
 def unfinished(rest: bytes, embedded: Callable[[object], UpstreamError]) -> UpstreamError:

@@ -155,3 +155,13 @@ def tool_count(document: Document, tools: object, path: str = "tools") -> int:
             if len(bytes(raw)) > TOOL_SCHEMA_BYTES_MAX:
                 beyond(f"{path}[{index}]", TOOL_SCHEMA_BYTES_MAX, "bytes")
     return len(tools)
+
+
+def is_pdf(holder: object) -> bool:
+    """Whether a file part in one of OpenAI's forms certainly is a PDF, by its data URL or its name."""
+    if type(holder) is not dict:
+        return False
+    data, name = holder.get("file_data"), holder.get("filename")
+    if type(data) is str and data.startswith("data:"):
+        return data.startswith("data:application/pdf")
+    return type(name) is str and name.lower().endswith(".pdf")

@@ -6,11 +6,19 @@ are given first; the fault is raised by the next call, so that a client gets all
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol
 
-from ostiary.core.error import UpstreamError
+from ostiary.core.error import Code, UpstreamError
 from ostiary.gateway.wire.failure import unfinished
 from ostiary.gateway.wire.frame import Frame
 from ostiary.gateway.wire.sse import SseEvent, SseParser
+
+
+class BlockParser(Protocol):
+    """Bytes in, blocks out, as `SseParser` does for events."""
+
+    def feed(self, data: bytes) -> list[SseEvent]: ...
+    def close(self) -> list[SseEvent]: ...
 
 
 class FrameReader(ABC):
@@ -19,7 +27,7 @@ class FrameReader(ABC):
 
     def __init__(self, embedded_error: Callable[[object], UpstreamError]) -> None:
         self._embedded_error = embedded_error
-        self._parser = SseParser()
+        self._parser: BlockParser = SseParser()
         self._done = False
         self._error: UpstreamError | None = None
 
@@ -47,6 +55,9 @@ class FrameReader(ABC):
         frames: list[Frame] = []
         for block in blocks:
             try:
+                data = block.data
+                if data is not None and not data.isascii():
+                    _check_text(data)
                 frames.append(self._frame(block))
             except UpstreamError as error:
                 self._error = error
@@ -58,3 +69,11 @@ class FrameReader(ABC):
     @abstractmethod
     def _frame(self, block: SseEvent) -> Frame:
         """What one event means. Raises UpstreamError upstream.protocol, or the provider's own error event."""
+
+
+def _check_text(data: bytes) -> None:
+    """Refuse an event that is not UTF-8, as JSON must be (RFC 8259, section 8.1), whether it passes or is translated."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream is not UTF-8.") from None

@@ -9,7 +9,7 @@ The parser keeps no text of a request beyond the request: only member names are 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, TypeVar
 
 import jiter
@@ -109,14 +109,16 @@ def raw_items(source: msgspec.Raw | bytes) -> list[msgspec.Raw]:
     return _RAW_ITEMS.decode(source)
 
 
-def edit(document: Document, members: Mapping[str, bytes]) -> bytes:
-    """The document with `members` (raw JSON by name) replaced in place or appended.
+def edit(document: Document, members: Mapping[str, bytes], without: Collection[str] = ()) -> bytes:
+    """The document with `members` (raw JSON by name) replaced in place or appended, and the names in `without` left out.
 
     The bytes of every other member's value are unchanged; only the white space between members may differ.
     """
     raws = _RAW_MEMBERS.decode(document.raw)
     for name, value in members.items():
         raws[name] = msgspec.Raw(value)
+    for name in without:
+        raws.pop(name, None)
     return _ENCODER.encode(raws)
 
 

@@ -15,7 +15,7 @@ from ostiary.gateway.wire.json import Document, encode, splice
 
 Path = tuple[str | int, ...]
 
-_ROLES: Final = {str(role): role for role in Role} | {"function": Role.TOOL}
+_ROLES: Final = {str(role): role for role in Role} | {"function": Role.TOOL, "model": Role.ASSISTANT}
 
 
 class TextPlace(msgspec.Struct, frozen=True):
@@ -31,9 +31,9 @@ class TextPlace(msgspec.Struct, frozen=True):
 
 class Structure:
     """A dialect's lists: members that are structure, members below which all is free, kinds (`type`) of objects
-    whose `data` is opaque, and who speaks where no message says."""
+    whose `data` is opaque, who speaks where no message says, and who speaks in objects of a kind."""
 
-    __slots__ = ("free", "opaque", "speakers", "structural")
+    __slots__ = ("free", "kinds", "opaque", "speakers", "structural")
 
     def __init__(
         self,
@@ -42,7 +42,9 @@ class Structure:
         free: frozenset[str],
         speakers: Mapping[str, Role] | None = None,
         opaque: frozenset[str] = frozenset(),
+        kinds: Mapping[str, Role] | None = None,
     ) -> None:
+        self.kinds = kinds or {}
         self.opaque = opaque
         self.structural = structural
         self.free = free
@@ -71,6 +73,8 @@ def _walk(value: object, structure: Structure, path: Path, role: Role, *, free: 
         said, kind = value.get("role"), value.get("type")
         if not free and type(said) is str:
             role = _ROLES.get(said, role)
+        elif not free and type(kind) is str:
+            role = structure.kinds.get(kind, role)
         for key, item in value.items():
             # The name of a structural member says what its string is; an object under it is read all the same.
             if not free and type(item) is str and (key in structure.structural or _inline(key, item)):
@@ -83,4 +87,4 @@ def _walk(value: object, structure: Structure, path: Path, role: Role, *, free: 
 
 def _inline(key: str, item: str) -> bool:
     """Whether this is the data of an image or file, not text."""
-    return key in ("url", "file_data", "data") and item.startswith("data:")
+    return key in ("url", "image_url", "file_data", "data") and item.startswith("data:")

@@ -14,6 +14,10 @@ import msgspec
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.limit import SSE_EMPTY_EVENTS_MAX, SSE_EVENT_BYTES_MAX
 
+EVENT_STREAM: Final = b"text/event-stream; charset=utf-8"
+KEEPALIVE: Final = b": keep-alive\n\n"
+"""What keeps a silent stream open: a comment, which every reader of events skips."""
+
 _BOM: Final = b"\xef\xbb\xbf"
 # Atomic, so that a CRLF is never read as two line ends.
 _BLANK: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")

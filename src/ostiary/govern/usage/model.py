@@ -5,12 +5,13 @@ from enum import StrEnum
 import msgspec
 
 from ostiary.core.event import Gap, Outcome, Recovered, Unauthenticated
+from ostiary.core.usage import Usage
 
 
 class CallRow(msgspec.Struct, frozen=True):
     """One closed call, narrow. `sequence` is that of its closing record in `origin`; `day` is UTC, YYYY-MM-DD, of
     its closing. `asked` is the model the client named, `served` the one sent to the provider. `cost_nano` is in
-    `currency` ("": no cost is known)."""
+    `currency` ("": no cost is known). `whole` says that every kind of usage is told."""
 
     origin: str
     sequence: int
@@ -39,6 +40,34 @@ class CallRow(msgspec.Struct, frozen=True):
     total_ms: float = 0.0
     first_content_ms: float = 0.0
     request_id: str = ""
+    cache_write_1h_tokens: int = 0
+    input_audio_tokens: int = 0
+    output_audio_tokens: int = 0
+    input_image_tokens: int = 0
+    output_image_tokens: int = 0
+    images: int = 0
+    audio_milliseconds: int = 0
+    characters: int = 0
+    search_units: int = 0
+    whole: bool = False
+
+
+class Consumed(msgspec.Struct, frozen=True):
+    """Calls that consumed the same: `calls` of them, of one day, operation, provider and model, and what they cost
+    together. `group` as in a report. `whole` is false where not every kind of usage was kept, `estimated` true where
+    it was counted by us or priced at a ceiling."""
+
+    group: tuple[str, ...]
+    day: str
+    operation: str
+    provider: str
+    served: str
+    usage: Usage
+    calls: int
+    cost_nano: int
+    currency: str
+    estimated: bool = False
+    whole: bool = True
 
 
 class OpenCall(msgspec.Struct, frozen=True):

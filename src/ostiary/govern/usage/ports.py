@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from ostiary.govern.usage.model import Batch, Place, UsageLine, UsageQuery
+from ostiary.govern.usage.model import Batch, Consumed, Place, UsageLine, UsageQuery
 
 
 class UsageView(Protocol):
@@ -21,9 +21,30 @@ class UsageView(Protocol):
         ...
 
 
+class UsageUpkeep(Protocol):
+    """What is done for the tables from time to time."""
+
+    def keep(self, today: str, since: str) -> None:
+        """Make room for the calls of `today` and the next days, and give up single calls of days before `since` ("":
+        none), both YYYY-MM-DD. Sums by day stay. May be done by several at once.
+
+        Raises OperatorError store.unavailable.
+        """
+        ...
+
+
 class UsageReader(Protocol):
     """Projected usage. OperatorError store.unavailable where the store cannot be used."""
 
     def report(self, query: UsageQuery) -> list[UsageLine]:
         """Groups in the order of their names. A percentile is that of the calls themselves (nearest rank)."""
         ...
+
+    def consumed(self, query: UsageQuery) -> list[Consumed]:
+        """What the calls that were charged for consumed, in the order of their groups and days; `query.by` may be
+        empty."""
+        ...
+
+
+class UsageStore(UsageView, UsageUpkeep, UsageReader, Protocol):
+    """All of it."""

@@ -30,6 +30,7 @@ class SyncedJournal:
         self.gap = writer.gap
         self.healthy = writer.healthy
         self.lag = writer.lag
+        self.place = writer.place
         self._writer = writer
         self._wake = wake
         self._lock_fd = lock_fd

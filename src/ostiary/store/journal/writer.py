@@ -45,6 +45,7 @@ from ostiary.store.journal.layout import (
     MARK_SLOTS,
     NEXT_NAME,
     Mark,
+    Position,
     encode_mark,
     segment_path,
 )
@@ -231,6 +232,10 @@ class Writer:
         self._put(spare.fd, data, 0)
         self._retired, self._segment, self._spare = self._segment, spare, None
         self._offset, self._link = len(data), link
+
+    def place(self) -> Position:
+        """Where the next record will stand."""
+        return Position(self._segment.number, self._offset, self._sequence)
 
     def lag(self) -> tuple[int, float]:
         """Bytes not yet known to be on the device, and the longest the device took for a sync since this was last

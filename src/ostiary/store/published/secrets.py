@@ -22,9 +22,8 @@ class LoadedSecrets:
         found: dict[SecretRef, Secret] = {}
         missing: list[str] = []
         stamps: dict[str, _Stamp] = {}
-        for provider in index.providers.values():
-            ref = provider.auth.secret
-            if ref is None or ref in found:
+        for provider, ref in ((one, ref) for one in index.providers.values() for ref in one.auth.secrets()):
+            if ref in found:
                 continue
             if ref.kind == "file":
                 stamps[ref.name] = _stamp(ref.name)  # before it is read: what changes meanwhile is read again

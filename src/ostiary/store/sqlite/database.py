@@ -19,6 +19,7 @@ import msgspec
 
 from ostiary.core.error import CallerError, Code, OperatorError
 from ostiary.govern.change import Change
+from ostiary.govern.migration import Migration, Plan
 
 BUSY_SECONDS: Final = 5.0
 _MIGRATION: Final = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
@@ -33,7 +34,7 @@ _CHANGE: Final = (
 )
 
 
-class Migration(msgspec.Struct, frozen=True):
+class Step(msgspec.Struct, frozen=True):
     """One step of the schema."""
 
     version: int
@@ -41,16 +42,31 @@ class Migration(msgspec.Struct, frozen=True):
     sql: str
 
 
-def migrations() -> list[Migration]:
+def migrations() -> list[Step]:
     """Every migration this program ships, in order."""
-    found: list[Migration] = []
+    found: list[Step] = []
     for entry in resources.files("ostiary.store.sqlite.migrations").iterdir():
         match = _MIGRATION.fullmatch(entry.name)
         if match is not None:
-            found.append(Migration(int(match[1]), match[3], entry.read_text(encoding="utf-8")))
+            found.append(Step(int(match[1]), match[3], entry.read_text(encoding="utf-8")))
     found.sort(key=lambda migration: migration.version)
     assert [migration.version for migration in found] == list(range(1, len(found) + 1)), "migrations have gaps"
     return found
+
+
+def plan(path: Path) -> Plan:
+    """What opening the file would do to its schema. Changes nothing.
+
+    Raises OperatorError store.unavailable where it cannot be used or is newer than this program.
+    """
+    known = migrations()
+    version = 0
+    if path.exists():
+        with _told(path), contextlib.closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            version = _version(connection)
+    _refuse_newer(path, version, known[-1].version)
+    due = [Migration(step.version, step.title.replace("_", " ")) for step in known if step.version > version]
+    return Plan(str(path), version, tuple(due))
 
 
 class Tx:
@@ -165,6 +181,10 @@ def _told(path: Path) -> Iterator[None]:
     """SQLite's failures as ours."""
     try:
         yield
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise CallerError(
+            Code.OBJECT_INVALID, "The database cannot hold whole numbers beyond 63 bits or unpaired surrogates."
+        ) from error
     except (sqlite3.Error, OSError) as error:
         raise OperatorError(
             Code.STORE_UNAVAILABLE, f"The database {path} cannot be used: {str(error).rstrip('.')}."
@@ -194,15 +214,10 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _migrate(path: Path, connection: sqlite3.Connection, known: Sequence[Migration]) -> None:
+def _migrate(path: Path, connection: sqlite3.Connection, known: Sequence[Step]) -> None:
     newest = known[-1].version
     version = _version(connection)
-    if version > newest:
-        raise OperatorError(
-            Code.STORE_UNAVAILABLE,
-            f"{path} has schema {version}, this version of Ostiary knows {newest}: install the newer version again, "
-            f"or put back the backup made before it.",
-        )
+    _refuse_newer(path, version, newest)
     if 0 < version < newest:
         _backup(path, connection, version)
     for migration in known:
@@ -217,6 +232,15 @@ def _migrate(path: Path, connection: sqlite3.Connection, known: Sequence[Migrati
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _refuse_newer(path: Path, version: int, newest: int) -> None:
+    if version > newest:
+        raise OperatorError(
+            Code.STORE_UNAVAILABLE,
+            f"{path} has schema {version}, this version of Ostiary knows {newest}: install the newer version again, "
+            f"or put back the backup made before it.",
+        )
 
 
 def _backup(path: Path, connection: sqlite3.Connection, version: int) -> None:

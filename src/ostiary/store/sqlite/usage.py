@@ -5,16 +5,19 @@ from typing import Final, LiteralString
 
 import msgspec
 
-from ostiary.core.event import Outcome
-from ostiary.govern.usage.model import Batch, CallRow, Dimension, Place, UsageLine, UsageQuery
+from ostiary.core.usage import Usage
+from ostiary.govern.usage.daily import daily
+from ostiary.govern.usage.model import Batch, Consumed, Dimension, Place, UsageLine, UsageQuery
 from ostiary.store.sqlite import offsets
 from ostiary.store.sqlite.database import Database, Row, Tx
 
 _INSERT_CALL: Final = (
     "INSERT INTO calls (origin, sequence, at_ns, day, tenant_id, environment, team, key_id, asked, served, provider, "
     "operation, outcome, status, error, stream, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
-    "reasoning_tokens, estimated, cost_nano, currency, total_ms, first_content_ms, request_id) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "reasoning_tokens, estimated, cost_nano, currency, total_ms, first_content_ms, request_id, "
+    "cache_write_1h_tokens, input_audio_tokens, output_audio_tokens, input_image_tokens, output_image_tokens, images, "
+    "audio_milliseconds, characters, search_units, whole) VALUES ("
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ADD_DAILY: Final = (
     "INSERT INTO usage_daily (tenant_id, day, environment, team, key_id, asked, served, provider, currency, requests, "
@@ -39,6 +42,7 @@ _ADD_REFUSAL: Final = (
 )
 _INSERT_GAP: Final = "INSERT INTO gaps (origin, sequence, from_ns, to_ns, calls, reason) VALUES (?, ?, ?, ?, ?, ?)"
 _INSERT_RECOVERY: Final = "INSERT INTO recoveries (origin, sequence, at_ns, bytes_cut, aborted) VALUES (?, ?, ?, ?, ?)"
+_GIVE_UP: Final = "DELETE FROM calls WHERE day < ?"
 _INSERT_UNREADABLE: Final = "INSERT INTO unreadable (origin, sequence, kind) VALUES (?, ?, ?)"
 
 _WHERE: Final = (
@@ -51,16 +55,15 @@ _SUMS: Final = (
     "sum(cost_nano) FROM usage_daily"
 )
 _TIMES: Final = ", total_ms FROM calls"
+_KINDS: Final = (
+    "input_tokens, output_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, "
+    "input_audio_tokens, output_audio_tokens, input_image_tokens, output_image_tokens, images, audio_milliseconds, "
+    "characters, search_units"
+)
+_SAME: Final = "day, operation, provider, served, currency, estimated, whole, " + _KINDS
+_COUNTED: Final = ", count(*), sum(cost_nano) FROM calls"
+_CHARGED: Final = " AND currency <> ''"
 _SUCCEEDED: Final = " AND outcome = 'succeeded'"
-
-_OUTCOME: Final = {
-    Outcome.SUCCEEDED: 1,
-    Outcome.FAILED: 2,
-    Outcome.DENIED: 3,
-    Outcome.CANCELLED: 4,
-    Outcome.ABORTED: 5,
-}
-"""Where each outcome is counted among the sums of a daily row."""
 
 _COLUMN: Final[dict[Dimension, LiteralString]] = {
     Dimension.DAY: "day",
@@ -92,6 +95,12 @@ class SqliteUsage:
             offsets.advance(tx, consumer, origin, after)
             return True
 
+    def keep(self, today: str, since: str) -> None:
+        del today  # one table holds every day
+        if since:
+            with self._database.write() as tx:
+                tx.run(_GIVE_UP, (since,))
+
     def report(self, query: UsageQuery) -> list[UsageLine]:
         columns: LiteralString = ", ".join([_COLUMN[dimension] for dimension in query.by])
         bounds = (query.since, query.until, query.tenant, query.team)
@@ -100,10 +109,19 @@ class SqliteUsage:
             times = tx.rows("SELECT " + columns + _TIMES + _WHERE + _SUCCEEDED + " ORDER BY total_ms", bounds)
         return _lines(len(query.by), sums, times)
 
+    def consumed(self, query: UsageQuery) -> list[Consumed]:
+        columns: LiteralString = ", ".join([*(_COLUMN[dimension] for dimension in query.by), _SAME])
+        with self._database.read() as tx:
+            rows = tx.rows(
+                "SELECT " + columns + _COUNTED + _WHERE + _CHARGED + " GROUP BY " + columns + " ORDER BY " + columns,
+                (query.since, query.until, query.tenant, query.team),
+            )
+        return [_consumed(len(query.by), row) for row in rows]
+
 
 def _add(tx: Tx, origin: str, batch: Batch) -> None:
     tx.run_many(_INSERT_CALL, [msgspec.structs.astuple(call) for call in batch.calls])
-    tx.run_many(_ADD_DAILY, _daily(batch.calls))
+    tx.run_many(_ADD_DAILY, [(*name, *sums) for name, sums in daily(batch.calls)])
     tx.run_many(
         _INSERT_OPEN,
         [
@@ -124,35 +142,6 @@ def _add(tx: Tx, origin: str, batch: Batch) -> None:
     tx.run_many(_INSERT_UNREADABLE, [(origin, sequence, kind) for sequence, kind in batch.unreadable])
 
 
-def _daily(calls: Sequence[CallRow]) -> list[Row]:
-    """The batch's calls summed per row of the daily table, so that each row is touched once."""
-    sums: dict[Row, list[int]] = {}
-    for call in calls:
-        name: Row = (
-            call.tenant,
-            call.day,
-            call.environment,
-            call.team,
-            call.key_id,
-            call.asked,
-            call.served,
-            call.provider,
-            call.currency,
-        )
-        known = sums.get(name)
-        if known is None:
-            known = sums[name] = [0] * 12
-        known[0] += 1
-        known[_OUTCOME[call.outcome]] += 1
-        known[6] += call.input_tokens
-        known[7] += call.output_tokens
-        known[8] += call.cached_tokens
-        known[9] += call.cache_write_tokens
-        known[10] += call.reasoning_tokens
-        known[11] += call.cost_nano
-    return [(*name, *values) for name, values in sums.items()]
-
-
 def _lines(width: int, sums: Sequence[Row], times: Sequence[Row]) -> list[UsageLine]:
     totals: dict[Row, list[int]] = {}
     costs: dict[Row, dict[str, int]] = {}
@@ -168,6 +157,24 @@ def _lines(width: int, sums: Sequence[Row], times: Sequence[Row]) -> list[UsageL
     for row in times:
         latencies.setdefault(row[:width], []).append(float(row[width] or 0))
     return [_line(group, totals[group], costs[group], latencies.get(group, [])) for group in sorted(totals, key=_text)]
+
+
+def _consumed(width: int, row: Row) -> Consumed:
+    day, operation, provider, served, currency, estimated, whole = row[width : width + 7]
+    *kinds, calls, nano = (int(value or 0) for value in row[width + 7 :])
+    return Consumed(
+        group=_text(row[:width]),
+        day=str(day),
+        operation=str(operation),
+        provider=str(provider),
+        served=str(served),
+        usage=Usage(**dict(zip(_KINDS.split(", "), kinds, strict=True))),
+        calls=calls,
+        cost_nano=nano,
+        currency=str(currency),
+        estimated=bool(estimated),
+        whole=bool(whole),
+    )
 
 
 def _line(group: Row, totals: Sequence[int], cost_nano: dict[str, int], latencies: Sequence[float]) -> UsageLine:

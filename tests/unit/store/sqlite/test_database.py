@@ -5,7 +5,7 @@ import pytest
 
 from ostiary.core.error import Code, OperatorError
 from ostiary.store.sqlite import database
-from ostiary.store.sqlite.database import Database, Migration, migrations
+from ostiary.store.sqlite.database import Database, Step, migrations
 
 
 def schema(path):
@@ -84,9 +84,7 @@ def test_an_older_schema_is_backed_up_and_migrated(tmp_path, monkeypatch):
         tx.run("INSERT INTO tenants (id, created_ns) VALUES ('a', 1)")
     opened.close()
     known = migrations()
-    newer = Migration(
-        known[-1].version + 1, "more", "-- why\nCREATE TABLE more (x TEXT) STRICT;\nDROP TABLE refusals;\n"
-    )
+    newer = Step(known[-1].version + 1, "more", "-- why\nCREATE TABLE more (x TEXT) STRICT;\nDROP TABLE refusals;\n")
     monkeypatch.setattr(database, "migrations", lambda: [*known, newer])
     opened = Database.open(path)
     with opened.read() as tx:
@@ -107,7 +105,7 @@ def test_a_migration_that_fails_half_way_leaves_the_version_before(tmp_path, mon
     Database.open(path).close()
     before = schema(path)
     known = migrations()
-    broken = Migration(known[-1].version + 1, "more", "CREATE TABLE more (x TEXT) STRICT;\nDROP TABLE nothing;\n")
+    broken = Step(known[-1].version + 1, "more", "CREATE TABLE more (x TEXT) STRICT;\nDROP TABLE nothing;\n")
     monkeypatch.setattr(database, "migrations", lambda: [*known, broken])
     with pytest.raises(OperatorError):
         Database.open(path)

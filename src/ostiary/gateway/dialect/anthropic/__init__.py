@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from typing import NoReturn
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
+from ostiary.core.capability import Capability
 from ostiary.core.error import CallerError, Code, OstiaryError, UpstreamError
 from ostiary.core.http import Header
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.gateway.dialect import (
+    IN_BODY,
+    Addressed,
     ChatPeek,
     EmbeddingsPeek,
     Encoded,
@@ -23,6 +26,7 @@ from ostiary.gateway.dialect import (
 )
 from ostiary.gateway.dialect.anthropic import (
     error,
+    needs,
     peek,
     reply,
     request_decode,
@@ -40,25 +44,28 @@ class Anthropic:
 
     name: DialectName = DialectName.ANTHROPIC
 
-    def peek_chat(self, document: Document) -> ChatPeek:
+    def peek_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatPeek:
         return peek.peek_chat(document)
 
-    def decode_chat(self, document: Document) -> ChatCall:
+    def chat_needs(self, document: Document, *, media: bool) -> tuple[Capability, ...]:
+        return needs.chat_needs(document, media=media)
+
+    def decode_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatCall:
         return request_decode.decode_chat(document)
 
     def encode_chat_reply(self, reply_: ChatReply, *, created: int = 0) -> bytes:
         return reply.encode_reply(reply_)
 
-    def stream_encoder(self, *, include_usage: bool, created: int = 0) -> StreamEncoder:
+    def stream_encoder(self, *, include_usage: bool, created: int = 0, addressed: Addressed = IN_BODY) -> StreamEncoder:
         return stream_encode.StreamEncoder()
 
-    def peek_embeddings(self, document: Document) -> EmbeddingsPeek:
+    def peek_embeddings(self, document: Document, addressed: Addressed = IN_BODY) -> EmbeddingsPeek:
         _no_embeddings()
 
-    def decode_embeddings(self, document: Document) -> EmbeddingsCall:
+    def decode_embeddings(self, document: Document, addressed: Addressed = IN_BODY) -> EmbeddingsCall:
         _no_embeddings()
 
-    def encode_embeddings_reply(self, reply_: EmbeddingsReply) -> bytes:
+    def encode_embeddings_reply(self, reply_: EmbeddingsReply, addressed: Addressed = IN_BODY) -> bytes:
         _no_embeddings()
 
     def encode_token_count(self, input_tokens: int) -> bytes:
@@ -80,13 +87,22 @@ class Anthropic:
     def encode_error(self, error_: OstiaryError, request_id: str) -> ErrorAnswer:
         return error.encode_error(error_, request_id)
 
-    def forward_chat(self, document: Document, *, model: str, report_usage: bool, max_tokens: int | None) -> Encoded:
+    def forward_chat(
+        self,
+        document: Document,
+        *,
+        model: str,
+        report_usage: bool,
+        max_tokens: int | None,
+        drop: bool = False,
+        addressed: Addressed = IN_BODY,
+    ) -> Encoded:
         members = {"model": encode(model)}
         if max_tokens is not None and document.tree.get("max_tokens") is None:
             members["max_tokens"] = b"%d" % max_tokens
         return Encoded(request_encode.PATH, edit(document, members), request_encode.HEADERS)
 
-    def forward_embeddings(self, document: Document, *, model: str) -> Encoded:
+    def forward_embeddings(self, document: Document, *, model: str, addressed: Addressed = IN_BODY) -> Encoded:
         _no_embeddings()
 
     def forward_count_tokens(self, document: Document, *, model: str) -> Encoded:

@@ -1,7 +1,8 @@
 """Errors in Anthropic's form: {"type": "error", "error": {"type", "message"}, "request_id"}.
 
 Our reason code stands where Anthropic's SDKs look for one, in `error.details.error_code`, and as `error.code` beside
-the field at fault, `error.param`, under the names that callers of the other dialect know. Where Anthropic has a code
+the field at fault, `error.param`, and the provider's own word, `error.provider_code`, under the names that callers
+of the other dialect know. Where Anthropic has a code
 of its own that its SDKs act on, that one stands in `details`.
 """
 
@@ -9,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ostiary.core.error import Code, OstiaryError, UpstreamError
+from ostiary.core.error import Code, OstiaryError, UpstreamError, provider_code
 from ostiary.core.http import JSON_TYPE, Header
 from ostiary.gateway.dialect import ErrorAnswer
 from ostiary.gateway.wire.failure import failure
@@ -41,6 +42,8 @@ def error_object(error: OstiaryError, request_id: str) -> dict[str, object]:
     inner: dict[str, object] = {"type": kind, "message": error.message, "details": details, "code": code}
     if error.param is not None:
         inner["param"] = error.param
+    if theirs := provider_code(error):
+        inner["provider_code"] = theirs
     return {"type": "error", "error": inner, "request_id": request_id}
 
 
@@ -64,15 +67,21 @@ def decode_error(status: int, headers: Sequence[Header], body: bytes) -> Upstrea
         value = parse_value(body)
     except ValueError:
         value = None
-    return failure(status, headers, _message(value))
+    return failure(status, headers, _message(value), words=(_word(value),))
 
 
 def embedded_error(value: object) -> UpstreamError:
     """The same of an error object under a 200 or inside a stream, whose own type is all there is to go by."""
-    error = value.get("error") if isinstance(value, Mapping) else None
-    word = error.get("type") if isinstance(error, Mapping) else None
+    word = _word(value)
     status = _STATUSES.get(word, 500) if type(word) is str else 500
-    return failure(status, (), _message(value), code=Code.UPSTREAM_ERROR if status == 500 else None)
+    code = Code.UPSTREAM_ERROR if status == 500 else None
+    return failure(status, (), _message(value), code=code, words=(word,))
+
+
+def _word(value: object) -> object:
+    """What an error object calls the failure."""
+    error = value.get("error") if isinstance(value, Mapping) else None
+    return error.get("type") if isinstance(error, Mapping) else None
 
 
 def _message(value: object) -> str | None:

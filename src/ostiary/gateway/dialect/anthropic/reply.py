@@ -17,8 +17,9 @@ from ostiary.core.reply import ChatReply, Choice, FinishReason
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import ReplyTap
 from ostiary.gateway.dialect.anthropic.error import embedded_error
+from ostiary.gateway.wire.arguments import as_object
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
-from ostiary.gateway.wire.json import decode_as, encode, parse_answer, raw_members
+from ostiary.gateway.wire.json import decode_as, encode, parse_answer
 
 STOP_REASONS: Final = {
     "end_turn": FinishReason.STOP,
@@ -223,17 +224,5 @@ def encode_block(part: Part) -> dict[str, object]:
     if isinstance(part, RedactedThinkingPart):
         return {"type": "redacted_thinking", "data": part.data}
     if isinstance(part, ToolUsePart):
-        return {"type": "tool_use", "id": part.id, "name": part.name, "input": tool_input(part.arguments)}
+        return {"type": "tool_use", "id": part.id, "name": part.name, "input": as_object(part.arguments)}
     raise TypeError(f"a reply holds no {type(part).__name__}")
-
-
-def tool_input(arguments: str) -> msgspec.Raw:
-    """The arguments' own bytes where they are a JSON object, else an object that holds them."""
-    raw = arguments.encode()
-    if not raw.strip():
-        return msgspec.Raw(b"{}")
-    try:
-        raw_members(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return msgspec.Raw(encode({"INVALID_JSON": arguments}))
-    return msgspec.Raw(raw)

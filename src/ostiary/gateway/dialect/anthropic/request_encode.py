@@ -9,6 +9,7 @@ What is decided here, each refusal being a drop where the caller allowed it:
 - Thinking without a signature is refused: Anthropic takes back only what it signed.
 - An effort becomes adaptive thinking with that effort; `none` switches thinking off; `minimal` has no counterpart.
 - A structured answer needs a schema; its name is a label nobody reads here and is left out, its description is not.
+- A key for the prompt cache is a hint, and left out: here marks in the prompt say what is cached.
 - The service tier `default` is `standard_only`; `auto` is the default on both sides.
 - A temperature above 1, a seed, penalties, log-probabilities and several choices have no counterpart.
 """
@@ -59,13 +60,15 @@ _NO_SCHEMA: Final = b'{"type":"object","properties":{}}'
 
 def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: bool) -> Encoded:
     """See gateway/dialect."""
-    leave = Leave(call.names, drop=drop)
+    leave = Leave(call.names, drop=drop, hints=call.hints)
     body = _prompt(call, model, leave)
     bound = max_tokens if call.max_tokens is None else call.max_tokens
     body["max_tokens"] = MAX_TOKENS_DEFAULT if bound is None else bound
     _sampling(call, body, leave)
     if call.end_user is not None:
         body["metadata"] = {"user_id": call.end_user}
+    if call.prompt_cache_key is not None:
+        leave.hint("prompt_cache_key")
     if call.service_tier is not None:
         tier = _TIERS.get(call.service_tier)
         if tier is None:
@@ -79,7 +82,7 @@ def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: boo
 
 def encode_count_tokens(call: ChatCall, *, model: str, drop: bool) -> Encoded:
     """See gateway/dialect. What does not change the prompt is not sent."""
-    leave = Leave(call.names, drop=drop)
+    leave = Leave(call.names, drop=drop, hints=call.hints)
     return Encoded(COUNT_PATH, encode(_prompt(call, model, leave)), HEADERS, tuple(leave.dropped))
 
 
@@ -208,6 +211,7 @@ def _block(part: Part, path: str, leave: Leave) -> dict[str, object] | None:
         if part.custom:
             leave.place(path, "is a call of a custom tool, which this model does not know")
             return None
+        _signature(part, path, leave)
         return {**encode_block(part), **_cache(part.cache, path, leave)}
     if isinstance(part, ToolResultPart):
         return _tool_result(part, path, leave)
@@ -226,6 +230,7 @@ def _plain(part: TextPart | ImagePart | FilePart, path: str, leave: Leave) -> di
     """A block that may stand in a tool result too."""
     cache = _cache(part.cache, path, leave)
     if isinstance(part, TextPart):
+        _signature(part, path, leave)
         return {**encode_block(part), **cache}
     source = _source(part.source)
     if source is None:
@@ -246,6 +251,11 @@ def _plain(part: TextPart | ImagePart | FilePart, path: str, leave: Leave) -> di
     if part.citations:
         block["citations"] = {"enabled": True}
     return block
+
+
+def _signature(part: TextPart | ToolUsePart, path: str, leave: Leave) -> None:
+    if part.signature:
+        leave.inside(path, "signature", "is a proof of thinking that only the provider that made it can read")
 
 
 def _source(source: Source) -> dict[str, object] | None:

@@ -200,9 +200,5 @@ class StreamDecoder(FrameReader):
 
 
 def _decode(data: bytes) -> WireEvent:
-    """An event. Bytes that are not UTF-8 are replaced, as every reader of such a stream does."""
-    try:
-        return _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        readable = data.decode("utf-8", "replace").encode()
-        return decode_as(_DECODER, readable, UpstreamError, Code.UPSTREAM_PROTOCOL)
+    """An event."""
+    return decode_as(_DECODER, data, UpstreamError, Code.UPSTREAM_PROTOCOL)

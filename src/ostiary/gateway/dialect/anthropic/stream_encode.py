@@ -35,7 +35,7 @@ from ostiary.core.usage import Usage
 from ostiary.gateway.dialect.anthropic.error import error_object
 from ostiary.gateway.dialect.anthropic.reply import encode_block, encode_usage, stop_word
 from ostiary.gateway.wire.json import encode
-from ostiary.gateway.wire.sse import encode_event
+from ostiary.gateway.wire.sse import EVENT_STREAM, KEEPALIVE, encode_event
 
 _NONE: Final = -1
 _EVENT_CHARS: Final = 128
@@ -95,6 +95,9 @@ class _OpenTool:
 class StreamEncoder:
     """See gateway/dialect: bytes out of canonical events."""
 
+    media_type = EVENT_STREAM
+    keepalive = KEEPALIVE
+
     def __init__(self) -> None:
         self._started = False
         self._open = _NONE
@@ -124,6 +127,9 @@ class StreamEncoder:
             return self._tell(event)
         self._keep(event)
         return self._let_out()
+
+    def wrote(self, data: bytes) -> None:
+        """An error fits behind anything."""
 
     def error(self, error: OstiaryError, request_id: str) -> bytes:
         return encode_event(encode(error_object(error, request_id)), b"error")
@@ -184,6 +190,8 @@ class StreamEncoder:
         return out
 
     def _delta(self, event: TextDelta | ArgumentsDelta | SignatureDelta | CitationsDelta) -> bytes:
+        if isinstance(event, SignatureDelta) and not isinstance(self._kinds[event.part], ThinkingPart):
+            return b""  # only thinking has a place for one here
         out = b"" if event.part == self._open else self._reopen(event.part, event)
         if isinstance(event, TextDelta):
             if isinstance(self._kinds[event.part], ThinkingPart):

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
+from ostiary.core.capability import Capability
 from ostiary.core.error import CallerError, Code, OstiaryError, UpstreamError
 from ostiary.core.http import Header
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.gateway.dialect import (
+    IN_BODY,
+    Addressed,
     ChatPeek,
     EmbeddingsPeek,
     Encoded,
@@ -22,7 +25,7 @@ from ostiary.gateway.dialect import (
 )
 from ostiary.gateway.dialect.openai import (
     embeddings,
-    error,
+    needs,
     peek,
     reply,
     request_decode,
@@ -31,58 +34,78 @@ from ostiary.gateway.dialect.openai import (
     stream_encode,
     text,
 )
+from ostiary.gateway.dialect.openai.profile import PLAIN, fit_document
 from ostiary.gateway.wire.json import Document, edit, encode, raw_members
+from ostiary.gateway.wire.leave import Leave
+from ostiary.gateway.wire.openai import decode_error, encode_error, model_list, model_object
+from ostiary.snapshot.tables import ProfileRow
 
 
 class OpenAI:
-    """Implements Dialect.
-
-    `max_tokens_field` is the member in which a bound on output is sent where the caller did not choose one itself:
-    OpenAI's own models want `max_completion_tokens`, some compatible servers know only `max_tokens`.
-    """
+    """Implements Dialect. `profile` is how the server that is spoken to differs from OpenAI itself."""
 
     name: DialectName = DialectName.OPENAI
 
-    def __init__(self, max_tokens_field: str = "max_completion_tokens") -> None:
-        self._max_tokens_field: Final = max_tokens_field
+    def __init__(self, profile: ProfileRow = PLAIN) -> None:
+        self._profile: Final = profile
+        self._plain: Final = profile == PLAIN
 
-    def peek_chat(self, document: Document) -> ChatPeek:
+    def peek_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatPeek:
         return peek.peek_chat(document)
 
-    def decode_chat(self, document: Document) -> ChatCall:
+    def chat_needs(self, document: Document, *, media: bool) -> tuple[Capability, ...]:
+        return needs.chat_needs(document, media=media)
+
+    def decode_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatCall:
         return request_decode.decode_chat(document)
 
     def encode_chat_reply(self, reply_: ChatReply, *, created: int = 0) -> bytes:
         return reply.encode_reply(reply_, created)
 
-    def stream_encoder(self, *, include_usage: bool, created: int = 0) -> StreamEncoder:
+    def stream_encoder(self, *, include_usage: bool, created: int = 0, addressed: Addressed = IN_BODY) -> StreamEncoder:
         return stream_encode.StreamEncoder(include_usage=include_usage, created=created)
 
-    def peek_embeddings(self, document: Document) -> EmbeddingsPeek:
+    def peek_embeddings(self, document: Document, addressed: Addressed = IN_BODY) -> EmbeddingsPeek:
         return peek.peek_embeddings(document)
 
-    def decode_embeddings(self, document: Document) -> EmbeddingsCall:
+    def decode_embeddings(self, document: Document, addressed: Addressed = IN_BODY) -> EmbeddingsCall:
         return embeddings.decode_embeddings(document)
 
-    def encode_embeddings_reply(self, reply_: EmbeddingsReply) -> bytes:
+    def encode_embeddings_reply(self, reply_: EmbeddingsReply, addressed: Addressed = IN_BODY) -> bytes:
         return embeddings.encode_embeddings_reply(reply_)
 
     def encode_token_count(self, input_tokens: int) -> bytes:
         return encode({"object": "response.input_tokens", "input_tokens": input_tokens})
 
     def encode_models(self, models: Sequence[ListedModel]) -> bytes:
-        return encode({"object": "list", "data": [_model(model) for model in models]})
+        return model_list([(model.name, model.created) for model in models])
 
     def encode_model(self, model: ListedModel) -> bytes:
-        return encode(_model(model))
+        return encode(model_object(model.name, model.created))
 
-    def encode_error(self, error_: OstiaryError, request_id: str) -> ErrorAnswer:
-        return error.encode_error(error_, request_id)
+    def encode_error(self, error: OstiaryError, request_id: str) -> ErrorAnswer:
+        return ErrorAnswer(*encode_error(error, request_id))
 
-    def forward_chat(self, document: Document, *, model: str, report_usage: bool, max_tokens: int | None) -> Encoded:
+    def forward_chat(
+        self,
+        document: Document,
+        *,
+        model: str,
+        report_usage: bool,
+        max_tokens: int | None,
+        drop: bool = False,
+        addressed: Addressed = IN_BODY,
+    ) -> Encoded:
+        profile, tree = self._profile, document.tree
         members = {"model": encode(model)}
-        tree = document.tree
-        if report_usage and tree.get("stream") is True:
+        without: frozenset[str] = frozenset()
+        dropped: tuple[str, ...] = ()
+        if not self._plain:
+            leave = Leave({}, drop=drop)
+            fit = fit_document(profile, document, leave)
+            members |= fit.members
+            without, dropped = fit.without, tuple(leave.dropped)
+        if report_usage and profile.stream_usage and tree.get("stream") is True:
             options = tree.get("stream_options")
             if type(options) is not dict:
                 members["stream_options"] = b'{"include_usage":true}'
@@ -90,28 +113,23 @@ class OpenAI:
                 inner = Document(bytes(raw_members(document)["stream_options"]), options)
                 members["stream_options"] = edit(inner, {"include_usage": b"true"})
         if max_tokens is not None and tree.get("max_tokens") is None and tree.get("max_completion_tokens") is None:
-            members[self._max_tokens_field] = b"%d" % max_tokens
-        asked = tree.get("max_completion_tokens")
-        if self._max_tokens_field == "max_tokens" and type(asked) is int and tree.get("max_tokens") is None:
-            members["max_tokens"] = b"%d" % asked  # a server that ignores the newer name must not ignore the bound
-        return Encoded(request_encode.PATH, edit(document, members))
+            members[profile.max_tokens_field] = b"%d" % max_tokens
+        return Encoded(request_encode.PATH, edit(document, members, without), (), dropped)
 
-    def forward_embeddings(self, document: Document, *, model: str) -> Encoded:
+    def forward_embeddings(self, document: Document, *, model: str, addressed: Addressed = IN_BODY) -> Encoded:
         return Encoded(embeddings.PATH, edit(document, {"model": encode(model)}))
 
     def forward_count_tokens(self, document: Document, *, model: str) -> Encoded:
         _no_token_count()
 
     def encode_chat(self, call: ChatCall, *, model: str, max_tokens: int | None, drop: bool) -> Encoded:
-        return request_encode.encode_chat(
-            call, model=model, max_tokens=max_tokens, drop=drop, max_tokens_field=self._max_tokens_field
-        )
+        return request_encode.encode_chat(call, model=model, max_tokens=max_tokens, drop=drop, profile=self._profile)
 
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         _no_token_count()
 
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
-        return embeddings.encode_embeddings(call, model)
+        return embeddings.encode_embeddings(call, model, drop=drop)
 
     def tap_chat_reply(self, body: bytes) -> ReplyTap:
         return reply.tap_reply(body)
@@ -129,7 +147,7 @@ class OpenAI:
         return stream_decode.StreamDecoder(events=events)
 
     def decode_error(self, status: int, headers: Sequence[Header], body: bytes) -> UpstreamError:
-        return error.decode_error(status, headers, body)
+        return decode_error(status, headers, body)
 
     def request_texts(self, document: Document) -> list[TextPlace]:
         return text.request_texts(document)
@@ -139,10 +157,6 @@ class OpenAI:
 
     def reply_texts(self, body: bytes) -> list[TextPlace]:
         return text.reply_texts(body)
-
-
-def _model(model: ListedModel) -> dict[str, object]:
-    return {"id": model.name, "object": "model", "created": model.created, "owned_by": "ostiary"}
 
 
 def _no_token_count() -> NoReturn:

@@ -4,17 +4,18 @@ from typing import Final
 
 import msgspec
 
-from ostiary.core.call import EmbeddingsCall
+from ostiary.core.call import DialectName, EmbeddingsCall
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.limit import EMBEDDING_INPUTS_MAX
 from ostiary.core.reply import EmbeddingsReply
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Encoded
-from ostiary.gateway.dialect.openai.error import embedded_error
 from ostiary.gateway.dialect.openai.peek import peek_embeddings
-from ostiary.gateway.dialect.openai.reply import decode_usage
 from ostiary.gateway.wire.field import Fields, beyond, invalid
 from ostiary.gateway.wire.json import Document, decode_as, encode, parse_answer
+from ostiary.gateway.wire.leave import Leave
+from ostiary.gateway.wire.openai import embedded_error
+from ostiary.gateway.wire.openai_usage import decode_usage
 
 PATH: Final = b"/embeddings"
 _DIMENSIONS_MAX: Final = 1_000_000
@@ -50,7 +51,9 @@ def decode_embeddings(document: Document) -> EmbeddingsCall:
     fields.take("user")
     extensions: dict[str, bytes] = {}
     fields.rest(extensions)
-    return EmbeddingsCall(peek.model, inputs, encoding_format, dimensions, peek.end_user, extensions)
+    return EmbeddingsCall(
+        peek.model, inputs, encoding_format, dimensions, peek.end_user, extensions, DialectName.OPENAI
+    )
 
 
 def _inputs(value: object) -> tuple[str | tuple[int, ...], ...]:
@@ -76,8 +79,9 @@ def _token_list(value: object, path: str) -> tuple[int, ...]:
     return tuple(value)
 
 
-def encode_embeddings(call: EmbeddingsCall, model: str) -> Encoded:
-    """See gateway/dialect. OpenAI's is the only dialect with embeddings, so every extension is its own."""
+def encode_embeddings(call: EmbeddingsCall, model: str, *, drop: bool) -> Encoded:
+    """See gateway/dialect."""
+    leave = Leave({}, drop=drop)
     body: dict[str, object] = {"model": model, "input": call.inputs}
     if call.encoding_format:
         body["encoding_format"] = call.encoding_format
@@ -85,9 +89,12 @@ def encode_embeddings(call: EmbeddingsCall, model: str) -> Encoded:
         body["dimensions"] = call.dimensions
     if call.end_user is not None:
         body["user"] = call.end_user
-    for name, raw in call.extensions.items():
-        body[name] = msgspec.Raw(raw)
-    return Encoded(PATH, encode(body))
+    for path, raw in call.extensions.items():
+        if call.dialect is DialectName.OPENAI:
+            body[path] = msgspec.Raw(raw)
+        else:
+            leave.place(path)
+    return Encoded(PATH, encode(body), (), tuple(leave.dropped))
 
 
 def decode_embeddings_reply(body: bytes) -> EmbeddingsReply:

@@ -2,24 +2,22 @@
 
 An OpenAI message has one place for each kind of part, so parts are read in the order thinking, text, refusal, tool
 calls, and text parts written to it are joined. Thinking stands in `reasoning_content`, the form that compatible
-servers share; signatures and redacted thinking have no place and stay behind. A finish reason nobody knows is read
+servers share; signatures but those of tool calls, and redacted thinking, have no place and stay behind. A finish reason nobody knows is read
 as a plain stop: the answer itself is whole.
 """
 
 import re
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from ostiary.core.error import Code, UpstreamError
-from ostiary.core.limit import USAGE_TOKENS_MAX
 from ostiary.core.message import Part, RefusalPart, TextPart, ThinkingPart, ToolUsePart
 from ostiary.core.reply import ChatReply, Choice, FinishReason, TokenLogprob
-from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import ReplyTap
-from ostiary.gateway.dialect.openai.error import embedded_error
-from ostiary.gateway.wire.count import NOT_TRUE, tokens
 from ostiary.gateway.wire.json import decode_as, encode, parse_answer
+from ostiary.gateway.wire.openai import embedded_error
+from ostiary.gateway.wire.openai_usage import WireUsage, counted_usage, decode_usage, encode_usage
 
 CHOICE_INDEX_MAX: Final = 127
 TOOL_INDEX_MAX: Final = 1023
@@ -131,115 +129,6 @@ class WireReply(msgspec.Struct):
 _DECODER: Final = msgspec.json.Decoder(WireReply)
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=USAGE_TOKENS_MAX)]
-
-
-class _WireDetails(msgspec.Struct):
-    cached_tokens: _Count | None = None
-    cache_write_tokens: _Count | None = None
-    audio_tokens: _Count | None = None
-    reasoning_tokens: _Count | None = None
-    accepted_prediction_tokens: _Count | None = None
-    rejected_prediction_tokens: _Count | None = None
-
-
-class _WireUsage(msgspec.Struct):
-    prompt_tokens: _Count | None = None
-    completion_tokens: _Count | None = None
-    prompt_tokens_details: _WireDetails | None = None
-    completion_tokens_details: _WireDetails | None = None
-
-
-_NO_DETAILS: Final = _WireDetails()
-
-
-def decode_usage(value: object) -> tuple[Usage | None, bool]:
-    """The usage an answer reports, and whether it reported numbers that cannot be true (then there is no usage)."""
-    if value is None:
-        return None, False
-    try:
-        wire = msgspec.convert(value, _WireUsage)
-    except msgspec.ValidationError:
-        return _odd_usage(value)
-    return _counted(wire)
-
-
-def _counted(wire: _WireUsage) -> tuple[Usage | None, bool]:
-    if wire.prompt_tokens is None and wire.completion_tokens is None:
-        return None, False
-    prompt = wire.prompt_tokens_details or _NO_DETAILS
-    completion = wire.completion_tokens_details or _NO_DETAILS
-    return _plausible(
-        Usage(
-            wire.prompt_tokens or 0,
-            wire.completion_tokens or 0,
-            prompt.cached_tokens or 0,
-            prompt.cache_write_tokens or 0,
-            0,
-            completion.reasoning_tokens or 0,
-            prompt.audio_tokens or 0,
-            completion.audio_tokens or 0,
-            completion.accepted_prediction_tokens or 0,
-            completion.rejected_prediction_tokens or 0,
-        )
-    )
-
-
-def _plausible(usage: Usage) -> tuple[Usage | None, bool]:
-    if usage.cached_tokens + usage.cache_write_tokens > usage.input_tokens:
-        return None, True
-    if usage.input_audio_tokens > usage.input_tokens or usage.output_audio_tokens > usage.output_tokens:
-        return None, True
-    return usage, False
-
-
-def _odd_usage(value: object) -> tuple[Usage | None, bool]:
-    """The same for an object of another form: counts as floats, or numbers that cannot be true."""
-    if type(value) is not dict:
-        return None, True
-    prompt = _details(value.get("prompt_tokens_details"))
-    completion = _details(value.get("completion_tokens_details"))
-    usage = Usage(
-        input_tokens=tokens(value.get("prompt_tokens")),
-        output_tokens=tokens(value.get("completion_tokens")),
-        cached_tokens=tokens(prompt.get("cached_tokens")),
-        cache_write_tokens=tokens(prompt.get("cache_write_tokens")),
-        reasoning_tokens=tokens(completion.get("reasoning_tokens")),
-        input_audio_tokens=tokens(prompt.get("audio_tokens")),
-        output_audio_tokens=tokens(completion.get("audio_tokens")),
-        accepted_prediction_tokens=tokens(completion.get("accepted_prediction_tokens")),
-        rejected_prediction_tokens=tokens(completion.get("rejected_prediction_tokens")),
-    )
-    if value.get("prompt_tokens") is None and value.get("completion_tokens") is None:
-        return None, False
-    if NOT_TRUE in msgspec.structs.astuple(usage):
-        return None, True
-    return _plausible(usage)
-
-
-def _details(value: object) -> dict[str, object]:
-    return value if type(value) is dict else {}
-
-
-def encode_usage(usage: Usage) -> dict[str, object]:
-    """A usage object with all its details, as OpenAI sends it."""
-    prompt = {"cached_tokens": usage.cached_tokens, "audio_tokens": usage.input_audio_tokens}
-    if usage.cache_write_tokens:
-        prompt["cache_write_tokens"] = usage.cache_write_tokens
-    return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": prompt,
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": usage.output_audio_tokens,
-            "accepted_prediction_tokens": usage.accepted_prediction_tokens,
-            "rejected_prediction_tokens": usage.rejected_prediction_tokens,
-        },
-    }
-
-
 class _TappedChoice(msgspec.Struct):
     finish_reason: str | None = None
 
@@ -247,7 +136,7 @@ class _TappedChoice(msgspec.Struct):
 class _Tapped(msgspec.Struct):
     choices: list[_TappedChoice]
     model: str | None = None
-    usage: _WireUsage | None = None
+    usage: WireUsage | None = None
 
 
 _TAP: Final = msgspec.json.Decoder(_Tapped)
@@ -265,7 +154,7 @@ def tap_reply(body: bytes) -> ReplyTap:
             body.decode("utf-8")  # what is skipped is not looked at
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _strictly_tapped(body)
-    usage, lie = (None, False) if tapped.usage is None else _counted(tapped.usage)
+    usage, lie = (None, False) if tapped.usage is None else counted_usage(tapped.usage)
     finish = tapped.choices[0].finish_reason if tapped.choices else None
     return ReplyTap(tapped.model or "", usage, finish or "", usage_invalid=lie)
 
@@ -452,6 +341,15 @@ def _encode_choice(index: int, choice: Choice) -> dict[str, object]:
 
 def encode_tool_call(part: ToolUsePart) -> dict[str, object]:
     """A tool call, in an answer or in a request's history: arguments stand as the text they came in."""
+    return {"id": part.id, **tool_call_body(part)}
+
+
+def tool_call_body(part: ToolUsePart) -> dict[str, object]:
+    """A tool call but for its id. A signature stands where Google's own servers of this form put it
+    (ai.google.dev/gemini-api/docs/thought-signatures)."""
+    signed: dict[str, object] = {}
+    if part.signature:
+        signed["extra_content"] = {"google": {"thought_signature": part.signature}}
     if part.custom:
-        return {"id": part.id, "type": "custom", "custom": {"name": part.name, "input": part.arguments}}
-    return {"id": part.id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        return {"type": "custom", "custom": {"name": part.name, "input": part.arguments}, **signed}
+    return {"type": "function", "function": {"name": part.name, "arguments": part.arguments}, **signed}

@@ -52,11 +52,13 @@ from ostiary.gateway.wire.json import Document, raw_items, raw_members
 NAMES: Final = {
     "choices": "n",
     "end_user": "user",
+    "reasoning": "reasoning_effort",
     "reasoning.effort": "reasoning_effort",
     "cache": "prompt_cache_breakpoint",
     "image.detail": "image_url.detail",
     "file.filename": "file.filename",
     "tool.strict": "function.strict",
+    "signature": "extra_content.google.thought_signature",
     "response_format.name": "response_format.json_schema.name",
     "response_format.description": "response_format.json_schema.description",
     "response_format.strict": "response_format.json_schema.strict",
@@ -75,6 +77,7 @@ _NO_OPS: Final[dict[str, tuple[object, ...]]] = {
     "tools": ([],),
 }
 _FORMATS: Final = frozenset(str(kind) for kind in FormatKind)
+_MARKED: Final = ("text", "image_url", "file")
 _IMAGE_DETAILS: Final = ("auto", "low", "high", "original")
 
 
@@ -113,6 +116,7 @@ def decode_chat(document: Document) -> ChatCall:
         frequency_penalty=fields.number("frequency_penalty", -2, 2),
         presence_penalty=fields.number("presence_penalty", -2, 2),
         end_user=end_user(tree),
+        prompt_cache_key=fields.maybe_text("prompt_cache_key"),
         service_tier=fields.maybe_text("service_tier"),
         extensions=extensions,
         dialect=DialectName.OPENAI,
@@ -303,12 +307,30 @@ def _tool_call(call: Fields, extensions: dict[str, bytes]) -> ToolUsePart:
     if inner is None:
         invalid(call.at(kind), "must be an object")
     part = ToolUsePart(
-        call_id, inner.text("name"), inner.text("arguments" if kind == "function" else "input"), kind == "custom"
+        call_id,
+        inner.text("name"),
+        inner.text("arguments" if kind == "function" else "input"),
+        kind == "custom",
+        signature=_signature(call, extensions),
     )
     call.take("index")
     inner.rest(extensions)
     call.rest(extensions)
     return part
+
+
+def _signature(call: Fields, extensions: dict[str, bytes]) -> str:
+    """A call's signature, where Google's own servers of this form put it."""
+    extra = call.members("extra_content")
+    if extra is None:
+        return ""
+    google = extra.members("google")
+    signature = None
+    if google is not None:
+        signature = google.maybe_text("thought_signature")
+        google.rest(extensions)
+    extra.rest(extensions)
+    return signature or ""
 
 
 def _tool_result(fields: Fields, call_id: str, extensions: dict[str, bytes]) -> ToolResultPart:
@@ -339,7 +361,8 @@ def _content(fields: Fields, key: str, extensions: dict[str, bytes], *, optional
 
 def _part(part: Fields, extensions: dict[str, bytes]) -> Part:
     kind = part.text("type")
-    cache = _cache(part, extensions)
+    # Elsewhere a mark is a field that nobody knows.
+    cache = _cache(part, extensions) if kind in _MARKED else None
     decoded: Part
     if kind == "text":
         decoded = TextPart(part.text("text"), cache)

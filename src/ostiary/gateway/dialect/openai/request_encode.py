@@ -9,6 +9,7 @@ What is decided here, each refusal being a drop where the caller allowed it:
 - Images and files inside a tool's result are refused: here a tool answers in text.
 - A budget for thinking becomes an effort: below 4096 tokens low, below 16384 medium, else high. Adaptive thinking is
   the default of models that think and is carried by saying nothing; switched off it is effort `none`.
+- That thinking is to be shown is a hint: servers of this form that show it do so unasked.
 - A cache mark is refused: servers of this form differ in whether they know one, and the words for lifetimes differ.
 - A structured answer is asked for under the name `answer` where the caller gave it none.
 """
@@ -44,10 +45,15 @@ from ostiary.core.message import (
     UrlSource,
 )
 from ostiary.gateway.dialect import Encoded
+from ostiary.gateway.dialect.openai.profile import PLAIN, fit_body
 from ostiary.gateway.dialect.openai.reply import encode_tool_call
+from ostiary.gateway.wire.custom_tool import custom_tools, with_custom
 from ostiary.gateway.wire.json import encode
 from ostiary.gateway.wire.leave import Leave
+from ostiary.gateway.wire.openai import SHARED
+from ostiary.snapshot.tables import ProfileRow
 
+_SHARED: Final = {theirs: ours for ours, theirs in SHARED.items()}
 PATH: Final = b"/chat/completions"
 _EFFORT_LOW_BELOW: Final = 4096
 _EFFORT_MEDIUM_BELOW: Final = 16384
@@ -55,22 +61,25 @@ _TIERS: Final = {"standard_only": "default"}
 _OWN_TIERS: Final = ("auto", "default", "flex", "scale", "priority", "fast")
 
 
-def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: bool, max_tokens_field: str) -> Encoded:
+def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: bool, profile: ProfileRow) -> Encoded:
     """See gateway/dialect."""
-    leave = Leave(call.names, drop=drop)
+    leave = Leave(call.names, drop=drop, hints=call.hints)
+    custom = custom_tools(call.extensions, wrapped=True) if call.dialect is DialectName.RESPONSES else {}
+    offered = bool(call.tools or custom)
     body: dict[str, object] = {"model": model, "messages": _messages(call.messages, leave)}
     bound = max_tokens if call.max_tokens is None else call.max_tokens
     if bound is not None:
-        body[max_tokens_field] = bound
+        body[profile.max_tokens_field] = bound
     members = (
         ("temperature", call.temperature),
         ("top_p", call.top_p),
         ("seed", call.seed),
         ("frequency_penalty", call.frequency_penalty),
         ("presence_penalty", call.presence_penalty),
-        ("parallel_tool_calls", call.parallel_tool_calls if call.tools else None),
+        ("parallel_tool_calls", call.parallel_tool_calls if offered else None),
         ("top_logprobs", call.top_logprobs),
         ("user", call.end_user),
+        ("prompt_cache_key", call.prompt_cache_key),
     )
     body |= {key: value for key, value in members if value is not None}
     if call.top_k is not None:
@@ -81,10 +90,10 @@ def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: boo
         body["n"] = call.choices
     if call.logprobs:
         body["logprobs"] = True
-    if call.tools:
-        body["tools"] = [_tool(tool, index, leave) for index, tool in enumerate(call.tools)]
+    if offered:
+        body["tools"] = with_custom([_tool(tool, index, leave) for index, tool in enumerate(call.tools)], custom)
     # Without tools, to choose freely and to choose none is to say nothing.
-    if call.tool_choice is not None and (call.tools or call.tool_choice.mode not in (ToolMode.AUTO, ToolMode.NONE)):
+    if call.tool_choice is not None and (offered or call.tool_choice.mode not in (ToolMode.AUTO, ToolMode.NONE)):
         body["tool_choice"] = _tool_choice(call.tool_choice)
     if call.response_format is not None:
         body["response_format"] = _response_format(call.response_format)
@@ -103,8 +112,15 @@ def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: boo
     for path, raw in call.extensions.items():
         if call.dialect is DialectName.OPENAI and "." not in path and "[" not in path:
             body[path] = msgspec.Raw(raw)
+        elif call.dialect is DialectName.RESPONSES and path in _SHARED:
+            body[_SHARED[path]] = msgspec.Raw(raw)
+        elif path in custom:
+            if path == "tool_choice":
+                body[path] = custom[path]
         else:
             leave.place(path)
+    if profile != PLAIN:
+        fit_body(profile, body, leave)
     return Encoded(PATH, encode(body), (), tuple(leave.dropped))
 
 
@@ -135,16 +151,18 @@ def _assistant(message: Message, leave: Leave) -> dict[str, object] | None:
             content.append({"type": "refusal", "refusal": part.text})
         elif isinstance(part, ToolUsePart):
             _cache(part.cache, path, leave)
-            calls.append(encode_tool_call(part))
+            _signature(part, path, leave)
+            calls.append(encode_tool_call(msgspec.structs.replace(part, signature="")))
         elif isinstance(part, ThinkingPart) and not part.signature:
             thoughts.append(part.text)
         elif isinstance(part, ThinkingPart | RedactedThinkingPart):
             leave.place(path, "is thinking that only the provider that made it can read")
         else:
             leave.place(path)
-    if not content and not calls:
+    if not content and not calls and not thoughts and not message.name:
         return None
-    encoded: dict[str, object] = {"role": "assistant", "content": _compact(content) if content else None}
+    # Content may be absent only beside tool calls.
+    encoded: dict[str, object] = {"role": "assistant", "content": None if calls and not content else _compact(content)}
     if thoughts:
         encoded["reasoning_content"] = "".join(thoughts)
     if calls:
@@ -204,8 +222,14 @@ def _compact(content: list[dict[str, object]]) -> object:
     return content
 
 
+def _signature(part: TextPart | ToolUsePart, path: str, leave: Leave) -> None:
+    if part.signature:
+        leave.inside(path, "signature", "is a proof of thinking that only the provider that made it can read")
+
+
 def _text(part: TextPart, path: str, leave: Leave) -> dict[str, object]:
     _cache(part.cache, path, leave)
+    _signature(part, path, leave)
     if part.citations is not None:
         leave.inside(path, "citations")
     return {"type": "text", "text": part.text}
@@ -300,7 +324,7 @@ def _response_format(form: ResponseFormat) -> dict[str, object]:
 
 def _reasoning(reasoning: Reasoning, body: dict[str, object], leave: Leave) -> None:
     if reasoning.display == "summarized":
-        leave.out("reasoning.display", "cannot be carried to this model, which shows no thinking")
+        leave.hint("reasoning.display")
     if reasoning.enabled is False:
         body["reasoning_effort"] = "none"
     elif reasoning.effort:

@@ -28,7 +28,6 @@ from ostiary.core.stream import (
 )
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Frame
-from ostiary.gateway.dialect.openai.error import embedded_error
 from ostiary.gateway.dialect.openai.reply import (
     CHOICE_INDEX_MAX,
     TOOL_INDEX_MAX,
@@ -37,11 +36,12 @@ from ostiary.gateway.dialect.openai.reply import (
     WireToolCall,
     decode_finish,
     decode_logprobs,
-    decode_usage,
     tool_call_id,
 )
 from ostiary.gateway.wire.frames import FrameReader
 from ostiary.gateway.wire.json import decode_as, parse_answer
+from ostiary.gateway.wire.openai import embedded_error
+from ostiary.gateway.wire.openai_usage import decode_usage
 from ostiary.gateway.wire.sse import SseEvent
 
 _THINKING: Final = 0
@@ -266,12 +266,8 @@ class StreamDecoder(FrameReader):
 
 
 def _decode(data: bytes) -> WireChunk:
-    """A chunk. Bytes that are not UTF-8 are replaced, as every reader of such a stream does."""
-    try:
-        return _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        readable = data.decode("utf-8", "replace").encode()
-        return decode_as(_DECODER, readable, UpstreamError, Code.UPSTREAM_PROTOCOL)
+    """A chunk."""
+    return decode_as(_DECODER, data, UpstreamError, Code.UPSTREAM_PROTOCOL)
 
 
 def _passed(raw: bytes, data: bytes) -> Frame:

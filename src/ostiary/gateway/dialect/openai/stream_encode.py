@@ -1,7 +1,7 @@
 """A client's stream in OpenAI's form: chunk objects, a usage chunk where it was asked for, `[DONE]`.
 
 The first chunk of a choice gives its role. Usage is kept until the end: OpenAI reports it once, after the last
-choice. Signatures, citations and redacted thinking have no place in this form.
+choice. Signatures but those of tool calls, citations and redacted thinking have no place in this form.
 """
 
 from typing import Final
@@ -20,16 +20,25 @@ from ostiary.core.stream import (
     UsageReported,
 )
 from ostiary.core.usage import Usage
-from ostiary.gateway.dialect.openai.error import error_object
-from ostiary.gateway.dialect.openai.reply import FINISH_WORDS, encode_logprobs, encode_tier, encode_usage
+from ostiary.gateway.dialect.openai.reply import (
+    FINISH_WORDS,
+    encode_logprobs,
+    encode_tier,
+    tool_call_body,
+)
 from ostiary.gateway.wire.json import encode
-from ostiary.gateway.wire.sse import encode_event
+from ostiary.gateway.wire.openai import error_object
+from ostiary.gateway.wire.openai_usage import encode_usage
+from ostiary.gateway.wire.sse import EVENT_STREAM, KEEPALIVE, encode_event
 
 _MEMBERS: Final[dict[type, str]] = {TextPart: "content", RefusalPart: "refusal", ThinkingPart: "reasoning_content"}
 
 
 class StreamEncoder:
     """See gateway/dialect: bytes out of canonical events."""
+
+    media_type = EVENT_STREAM
+    keepalive = KEEPALIVE
 
     def __init__(self, *, include_usage: bool, created: int) -> None:
         self._include_usage = include_usage
@@ -67,6 +76,9 @@ class StreamEncoder:
             return self._finish()
         return b""
 
+    def wrote(self, data: bytes) -> None:
+        """An error fits behind anything."""
+
     def error(self, error: OstiaryError, request_id: str) -> bytes:
         return encode_event(encode({**error_object(error), "request_id": request_id}))
 
@@ -93,11 +105,7 @@ class StreamEncoder:
             index = self._tool_counts.get(event.choice, 0)
             self._tool_counts[event.choice] = index + 1
             self._tools[place] = (index, value.custom)
-            call: dict[str, object] = {"index": index, "id": value.id}
-            if value.custom:
-                call |= {"type": "custom", "custom": {"name": value.name, "input": value.arguments}}
-            else:
-                call |= {"type": "function", "function": {"name": value.name, "arguments": value.arguments}}
+            call: dict[str, object] = {"index": index, "id": value.id, **tool_call_body(value)}
             return self._delta(event.choice, {"tool_calls": [call]})
         member = _MEMBERS.get(type(value))
         if member is None:

@@ -1,15 +1,15 @@
 """Weighted choice: each target comes first with the probability of its share; the rest follow the same way."""
 
-from ostiary.gateway.route.plan import Draw
-from ostiary.snapshot.tables import TargetRow
+from ostiary.gateway.route.plan import Scene
+from ostiary.snapshot.index import Target
 
 
-def weighted(targets: tuple[TargetRow, ...], draw: Draw) -> tuple[TargetRow, ...]:
+def weighted(targets: tuple[Target, ...], scene: Scene) -> tuple[Target, ...]:
     """The targets in an order drawn without replacement by weight. Those of weight 0 come last, in file order."""
     left = [target for target in targets if target.weight > 0]
-    order: list[TargetRow] = []
+    order: list[Target] = []
     while left:
-        mark = draw.random() * sum(target.weight for target in left)
+        mark = scene.draw.random() * sum(target.weight for target in left)
         chosen = left[-1]
         for target in left:
             mark -= target.weight

@@ -1,0 +1,69 @@
+"""Limits, budgets, fallbacks and kept answers of the operator's file as rows of a snapshot."""
+
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ostiary.core.error import Code
+from ostiary.core.usage import NANO_PER_UNIT
+from ostiary.settings import AnswerCacheSettings, BudgetSettings, LimitSettings
+from ostiary.snapshot.tables import BudgetRow, CacheRow, CacheScope, LimitRow, Period
+
+_BURST_SHARE: Final = 6
+"""A sixth of a minute's requests, ten seconds' worth, may come at once unless the file says otherwise."""
+
+FALLBACK_ON: Final[dict[str, tuple[Code, ...]]] = {
+    "error": (
+        Code.UPSTREAM_UNREACHABLE,
+        Code.UPSTREAM_TLS,
+        Code.UPSTREAM_PROTOCOL,
+        Code.UPSTREAM_CUT,
+        Code.UPSTREAM_ERROR,
+        Code.UPSTREAM_CREDENTIAL,
+    ),
+    "timeout": (Code.UPSTREAM_TIMEOUT,),
+    "rate_limit": (Code.UPSTREAM_RATE_LIMITED,),
+    "overload": (Code.UPSTREAM_OVERLOADED,),
+    "unsupported": (Code.REQUEST_UNSUPPORTED,),
+    "context_window": (Code.UPSTREAM_CONTEXT_WINDOW,),
+    "content_filter": (Code.UPSTREAM_CONTENT_FILTER,),
+}
+"""After which of our reason codes a fallback is tried, by the file's words."""
+
+
+def cache_row(cache: AnswerCacheSettings) -> CacheRow:
+    """The row of how answers are kept."""
+    return CacheRow(cache.ttl_seconds, cache.stale_if_error_seconds, CacheScope(cache.scope), cache.single_flight)
+
+
+def limit_row(limits: LimitSettings) -> LimitRow:
+    """The row of a limit, with what the file leaves to us."""
+    requests, tokens = limits.requests_per_minute, limits.tokens_per_minute
+    return LimitRow(
+        requests_per_minute=requests,
+        request_burst=limits.request_burst or max((requests or 0) // _BURST_SHARE, 1),
+        tokens_per_minute=tokens,
+        token_burst=limits.token_burst or tokens or 1,
+        concurrent_requests=limits.concurrent_requests,
+    )
+
+
+def budget_row(budget: BudgetSettings) -> BudgetRow:
+    """The row of a budget. Raises ValueError, told in the file's terms."""
+    if budget.amount is None and budget.tokens is None:
+        raise ValueError("a budget needs an `amount`, `tokens`, or both")
+    try:
+        ZoneInfo(budget.time_zone)
+    except (ValueError, ZoneInfoNotFoundError) as error:
+        raise ValueError(
+            f"no time zone `{budget.time_zone}`; names are those of the IANA database, such as Europe/Zurich"
+        ) from error
+    return BudgetRow(
+        nano=None if budget.amount is None else int(Decimal(budget.amount) * NANO_PER_UNIT),
+        tokens=budget.tokens,
+        currency=budget.currency,
+        period=Period(budget.period),
+        time_zone=budget.time_zone,
+        alerts=tuple(sorted(set(budget.alerts))),
+        hard=budget.hard,
+    )

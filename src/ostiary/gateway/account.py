@@ -1,0 +1,186 @@
+"""What one call takes, holds and leaves behind: its share of limits and budgets, and its records in the journal.
+
+Guaranteed here: nothing that was taken is given back twice or never; every opening record gets exactly one closing one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ostiary.core.error import CallerError, Code, GatewayError
+from ostiary.core.event import Gap, Kind, Outcome
+from ostiary.core.label import Sensitivity
+from ostiary.core.usage import Nano, Usage
+from ostiary.gateway.audit import record
+from ostiary.gateway.audit.draft import Draft
+from ostiary.gateway.meter import price
+from ostiary.gateway.meter.hold import Exhausted, Hold, exhausted
+from ostiary.gateway.meter.limits import Taken
+from ostiary.gateway.policy.access import Grant
+from ostiary.gateway.ports import Receipt
+from ostiary.gateway.route.plan import Plan
+from ostiary.gateway.world import World
+from ostiary.snapshot.index import Index
+from ostiary.snapshot.tables import LimitedRow
+
+Share = Callable[[tuple[LimitedRow, ...]], tuple[LimitedRow, ...]]
+"""Which part of some limits a call takes."""
+
+_NOTHING: Final = Usage()
+
+
+class Account:
+    """The account of one call. `bound` is the most it may consume; `receipt` the place of its opening record;
+    `limited` the limits it fell under, if any; `recorded` whether its closing record was written, or tried."""
+
+    receipt: Receipt | None = None
+    limited: Taken | None = None
+    recorded: bool = False
+    bound: Usage = _NOTHING
+    _hold: Hold | None = None
+    _taken: Taken | None = None
+
+    def __init__(self, world: World, index: Index, draft: Draft) -> None:
+        self._world = world
+        self._index = index
+        self._draft = draft
+
+    def limit(self, grant: Grant, bound: Usage, share: Share | None = None) -> Awaitable[None] | None:
+        """Take the call's share of every limit it falls under, or of none; `share` says which part of each it takes,
+        where that is not all. To be awaited where others must be asked. Raises CallerError limit.*."""
+        self.bound = bound
+        rows = grant.limits_of(self._draft.end_user)
+        if share is not None:
+            rows = share(rows)
+        if rows:
+            world = self._world
+            taken = world.limits.take(rows, bound.total_tokens, world.clock.monotonic())
+            if not isinstance(taken, Taken):
+                return self._limited(taken)
+            self.limited = self._taken = taken
+        return None
+
+    async def _limited(self, asked: asyncio.Future[Taken]) -> None:
+        try:
+            self.limited = self._taken = await asked
+        except asyncio.CancelledError:
+            if asked.done() and not asked.cancelled() and asked.exception() is None:
+                self._world.limits.end(asked.result(), 0, self._world.clock.monotonic())
+            raise
+
+    def reserve(self, grant: Grant, route: Plan) -> Awaitable[None] | None:
+        """Hold an upper bound of the cost for the dearest target, and refuse what may not go out unpriced; to be awaited
+        where others must be asked. Raises CallerError price.unknown or budget.exhausted, GatewayError
+        counters.unavailable."""
+        bound = self.bound
+        pricing = self._index.snapshot.pricing
+        seconds = self._seconds()
+        dearest = 0
+        for target in route.targets:
+            most = price.most(target.price(seconds), pricing, bound)
+            if most is None:
+                raise CallerError(Code.PRICE_UNKNOWN, f"No price is known for {target.name}.", param="model")
+            dearest = max(dearest, most)
+        budgets = grant.budgets_of(self._draft.end_user)
+        hold = self._world.holds.reserve(Nano(dearest), bound.total_tokens, budgets, seconds)
+        if isinstance(hold, asyncio.Future):
+            return self._reserved(hold, dearest, seconds)
+        self._keep(hold, dearest, seconds)
+        return None
+
+    async def _reserved(self, asked: asyncio.Future[Hold | Exhausted], dearest: int, seconds: int) -> None:
+        try:
+            hold = await asked
+        except asyncio.CancelledError:
+            if asked.done() and not asked.cancelled() and asked.exception() is None:
+                given = asked.result()
+                if isinstance(given, Hold):
+                    self._world.holds.settle(given, Nano(0), 0, self._seconds())
+            raise
+        self._keep(hold, dearest, seconds)
+
+    def _keep(self, hold: Hold | Exhausted, dearest: int, seconds: int) -> None:
+        if isinstance(hold, Exhausted):
+            raise exhausted(hold, dearest, self.bound, seconds)
+        self._hold = hold
+
+    def count(self, grant: Grant) -> None:
+        """Hold nothing, yet charge what will be consumed to every budget: for what was not asked for beforehand."""
+        budgets = grant.budgets_of(self._draft.end_user)
+        hold = self._world.holds.reserve(Nano(0), 0, budgets, self._seconds())
+        self._hold = hold if isinstance(hold, Hold) else None  # what costs nothing needs no room
+
+    async def open(self, target: str) -> None:
+        """The opening record. Nothing has gone upstream yet, and nothing will unless this succeeds. Raises GatewayError
+        audit.unavailable."""
+        opened = self._draft.opened(self._world.clock.now_ns(), target)
+        self.receipt = self._append(Kind.OPENED, record.encode(opened))
+        await self.synced(self.receipt)
+
+    def close(self, outcome: Outcome) -> Receipt | None:
+        """Settle the hold and write the one closing record. Raises GatewayError audit.unavailable."""
+        draft = self._draft
+        self.settle(Nano(0) if draft.cost is None else draft.cost.nano)
+        opened = -1 if self.receipt is None else self.receipt.sequence
+        clock = self._world.clock
+        closed = draft.closed(outcome, opened, clock.now_ns(), clock.monotonic())
+        kind = Kind.DENIED if outcome is Outcome.DENIED else Kind.CLOSED
+        self.recorded = True
+        payload = record.encode(closed)
+        try:
+            receipt = self._append(kind, payload)
+        except Exception:
+            if opened >= 0:
+                self._world.journal.defer(kind, payload)
+            raise
+        self._world.observer.closed(closed)
+        return receipt
+
+    def settle(self, nano: Nano) -> None:
+        """Give back what was held beyond `nano` and what was taken beyond the usage; once, however often it is called."""
+        hold, self._hold = self._hold, None
+        draft, world = self._draft, self._world
+        if hold is not None:
+            for alert in world.holds.settle(hold, nano, draft.usage.total_tokens, self._seconds()):
+                world.observer.alerted(alert.scope, alert.share)
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            used = draft.usage.total_tokens if draft.cost is not None or hold is not None else None
+            world.limits.end(taken, used, world.clock.monotonic())
+
+    async def synced(self, receipt: Receipt | None) -> None:
+        """Wait until a record is on the disk, where the operator asked for that. Raises GatewayError
+        audit.unavailable."""
+        if receipt is not None and self._world.synced_first:
+            try:
+                await self._world.journal.synced(receipt)
+            except GatewayError:
+                if not self._goes_on_unrecorded():
+                    raise
+
+    def _append(self, kind: Kind, payload: bytes) -> Receipt | None:
+        """Append a record; where the operator chose `continue`, a call of unregulated data may go on without."""
+        world = self._world
+        try:
+            if world.gap_calls and world.journal.healthy():
+                gap = Gap(world.gap_from_ns, world.clock.now_ns(), world.gap_calls, Code.AUDIT_UNAVAILABLE)
+                world.journal.append(Kind.GAP, record.encode(gap))
+                world.gap_calls = 0
+            return world.journal.append(kind, payload)
+        except GatewayError:
+            if not self._goes_on_unrecorded():
+                raise
+            return None
+
+    def _goes_on_unrecorded(self) -> bool:
+        """Whether the call may go on though a record is missing, which is then counted for the gap's own record."""
+        world = self._world
+        if self._index.snapshot.journal.on_failure != "continue" or self._draft.label is Sensitivity.REGULATED:
+            return False
+        if world.gap_calls == 0:
+            world.gap_from_ns = world.clock.now_ns()
+        world.gap_calls += 1
+        return True
+
+    def _seconds(self) -> int:
+        return self._world.clock.now_ns() // 1_000_000_000

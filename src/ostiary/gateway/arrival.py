@@ -1,0 +1,27 @@
+"""A request as the exchange gets it: authenticated, its head taken, its body on the way."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from ostiary.core.call import DialectName, Operation
+from ostiary.core.principal import Principal
+from ostiary.gateway.admit.bounds import Options
+from ostiary.gateway.dialect import Addressed
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """Who asks, for what, in which dialect. `rest` is what the path holds behind the route's own part, as it was sent;
+    `started_at` the monotonic time of the first byte."""
+
+    request_id: str
+    principal: Principal
+    operation: Operation
+    dialect: DialectName
+    addressed: Addressed
+    headers: Mapping[bytes, bytes]
+    options: Options
+    started_at: float
+    method: str
+    rest: bytes
+    query: bytes

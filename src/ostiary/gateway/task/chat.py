@@ -1,0 +1,141 @@
+"""A chat completion, plain or streamed."""
+
+# ruff: noqa: ARG002 - the contract hands every task what only some of them use
+
+from collections.abc import Sequence
+
+from ostiary.core.call import ChatCall
+from ostiary.core.capability import Need
+from ostiary.core.decision import Deny
+from ostiary.core.error import UpstreamError
+from ostiary.core.http import Header
+from ostiary.core.label import Sensitivity
+from ostiary.core.principal import Principal
+from ostiary.core.usage import Usage
+from ostiary.gateway.arrival import Arrival
+from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect
+from ostiary.gateway.guard.screen import screen_stream
+from ostiary.gateway.meter import estimate
+from ostiary.gateway.policy.access import Ask, Grant, Grants
+from ostiary.gateway.relay import Relay
+from ostiary.gateway.task import Terms, Told
+from ostiary.gateway.wire import json
+from ostiary.snapshot.index import Target
+
+_HOLD_OUTPUT_TOKENS = 4_096
+"""How much output is held for where neither the caller nor a cap bounds it."""
+
+
+class Chat:
+    """Implements Task. Where client and provider speak one dialect, the bytes pass with the named edits alone;
+    otherwise the canonical call is built, once, when first needed."""
+
+    raw = False
+
+    def __init__(self, client: ClientDialect, arrival: Arrival, body: bytes) -> None:
+        self._client = client
+        self._addressed = addressed = arrival.addressed
+        self._document = json.parse(body)
+        self._peek = peek = client.peek_chat(self._document, addressed)
+        self._call: ChatCall | None = None
+        self._need: Need | None = None
+        self.model = peek.model
+        self.stream = peek.stream
+        self.end_user = peek.end_user
+
+    def grant(self, grants: Grants, principal: Principal) -> Grant | Deny:
+        return grants.find(principal, self.model)
+
+    def ask(self, model: str, label: Sensitivity) -> Ask:
+        peek = self._peek
+        return Ask(model, label, peek.max_tokens, peek.tool_depth)
+
+    def bound(self, cap: int | None) -> Usage:
+        peek = self._peek
+        return Usage(
+            estimate.input_tokens(peek.prompt_bytes, peek.messages),
+            (peek.max_tokens or cap or _HOLD_OUTPUT_TOKENS) * peek.choices,
+        )
+
+    def need(self) -> Need:
+        need = self._need
+        if need is None:
+            peek, raw = self._peek, self._document.raw
+            need = self._need = Need(
+                self._client.chat_needs(self._document, media=bool(peek.media)),
+                estimate.least_input_tokens(raw, len(raw) - peek.prompt_bytes),
+                peek.max_tokens,
+            )
+        return need
+
+    def encode(self, target: Target, provider: ProviderDialect, terms: Terms) -> Encoded:
+        peek = self._peek
+        unbounded = peek.max_tokens is None
+        if provider.name is self._client.name:
+            return provider.forward_chat(
+                self._document,
+                model=target.request_model,
+                report_usage=peek.stream,
+                max_tokens=terms.cap if unbounded else None,
+                drop=terms.drop,
+                addressed=self._addressed,
+            )
+        if self._call is None:
+            self._call = self._client.decode_chat(self._document, self._addressed)
+        # A dialect that must have a bound gets the entry's default where neither caller nor cap gave one.
+        cap = terms.cap if terms.cap is not None else target.model.default_max_tokens
+        return provider.encode_chat(
+            self._call, model=target.request_model, max_tokens=cap if unbounded else None, drop=terms.drop
+        )
+
+    def here(self, target: Target) -> Told | None:
+        return None
+
+    def told(
+        self, target: Target, provider: ProviderDialect, headers: Sequence[Header], body: bytes, now_seconds: int
+    ) -> Told:
+        if provider.name is self._client.name:
+            tap = provider.tap_chat_reply(body)
+            produced = _produced_bytes(provider, body) if tap.usage is None else 0
+            return Told(body, tap.usage, tap.response_model, tap.finish_reason, produced)
+        reply = provider.decode_chat_reply(body)
+        finish = reply.choices[0].finish_reason if reply.choices else None
+        return Told(
+            self._client.encode_chat_reply(reply, created=now_seconds),
+            reply.usage,
+            reply.response_model,
+            str(finish or ""),
+            0 if reply.usage is not None else reply.produced_bytes(),
+        )
+
+    def relay(
+        self, target: Target, provider: ProviderDialect, now_seconds: int, status: int, headers: Sequence[Header]
+    ) -> Relay:
+        del target, status, headers  # all of a stream that succeeded stands in its events
+        include_usage = self._peek.include_usage
+        passes = provider.name is self._client.name
+        encoder = self._client.stream_encoder(
+            include_usage=include_usage, created=now_seconds, addressed=self._addressed
+        )
+        return Relay(
+            provider.stream_decoder(events=not passes),
+            encoder,
+            screen_stream(),
+            passes=passes,
+            include_usage=include_usage,
+        )
+
+    def estimated(self, produced_bytes: int) -> Usage | None:
+        peek = self._peek
+        return Usage(
+            estimate.input_tokens(peek.prompt_bytes, peek.messages),
+            estimate.output_tokens(produced_bytes),
+        )
+
+
+def _produced_bytes(provider: ProviderDialect, body: bytes) -> int:
+    """How much a model said in an answer that passes through: all of it where its form is not wholly known."""
+    try:
+        return provider.decode_chat_reply(body).produced_bytes()
+    except UpstreamError:
+        return len(body)

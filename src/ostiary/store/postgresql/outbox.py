@@ -1,0 +1,53 @@
+"""Changes waiting to be delivered, and those that were."""
+
+from typing import Final
+
+import msgspec
+
+from ostiary.govern.change import Change
+from ostiary.store.postgresql.database import Database
+
+_SINCE: Final = (
+    "SELECT number, id, at_ns, actor, action, tenant_id, object_id, detail FROM outbox "
+    "WHERE number > %s ORDER BY number LIMIT %s"
+)
+_LAST: Final = "SELECT max(number) FROM outbox"
+_DELIVERED: Final = "UPDATE outbox SET delivered_ns = %s WHERE number <= %s AND delivered_ns = 0"
+
+
+class PostgresqlOutbox:
+    """The changes in the order in which they were made; numbers only grow."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def since(self, number: int, count_max: int = 1_000) -> list[tuple[int, Change]]:
+        """Changes after `number`, with theirs."""
+        with self._database.read() as tx:
+            rows = tx.rows(_SINCE, (number, count_max))
+        return [
+            (
+                int(row[0] or 0),
+                Change(
+                    id=str(row[1]),
+                    at_ns=int(row[2] or 0),
+                    actor=str(row[3]),
+                    action=str(row[4]),
+                    tenant=str(row[5]),
+                    object_id=str(row[6]),
+                    detail=msgspec.json.decode(str(row[7])),
+                ),
+            )
+            for row in rows
+        ]
+
+    def last(self) -> int:
+        """The number of the last change; 0 where there is none."""
+        with self._database.read() as tx:
+            row = tx.row(_LAST)
+        return 0 if row is None else int(row[0] or 0)
+
+    def delivered(self, number: int, at_ns: int) -> None:
+        """Everything up to `number` was delivered."""
+        with self._database.write() as tx:
+            tx.run(_DELIVERED, (at_ns, number))

@@ -1,0 +1,1 @@
+"""Answers of calls with an idempotency key, kept in files."""
