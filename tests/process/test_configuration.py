@@ -38,7 +38,7 @@ BROKEN = {
         "  other: {targets: [{provider: simm, model: x}]}",
         r"ostiary\.yaml:\d+: .*no provider `simm`; did you mean `sim`\?",
     ),
-    "a feature of later": ("  other: {targets: [{provider: sim, model: x}], shadow: {}}", r"unknown key `shadow`"),
+    "a key no entry has": ("  other: {targets: [{provider: sim, model: x}], colour: {}}", r"unknown key `colour`"),
     "a wrong type": ("  other: {targets: 3}", r"ostiary\.yaml:\d+: models\.other\.targets: expected `array`"),
     "a key twice": (EXTRA + "\n" + EXTRA, r"ostiary\.yaml:\d+: .*is there twice"),
 }
