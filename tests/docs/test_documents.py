@@ -118,7 +118,7 @@ def test_the_architecture_page_shows_the_tree_as_it_is():
     listed = {names(cells[0])[0].rstrip("/") for cells in rows(between("ARCHITECTURE.md", "tree"))}
     there = {path.parent.relative_to(SRC).as_posix() for path in SRC.glob("*/__init__.py")}
     there |= {path.parent.relative_to(SRC).as_posix() for path in SRC.glob("gateway/*/__init__.py")}
-    assert listed == {*there, "settings.py"}
+    assert listed == there
 
 
 def test_the_storeys_are_those_of_the_contract():

@@ -1,0 +1,59 @@
+"""The configuration file as typed values. Loaded once, read only by `bootstrap` and `cli`.
+
+Every mistake is told with file, line, reason and the nearest known name; unknown keys are refused. References
+(`${env:NAME}`, `${file:path}`) are resolved by `bootstrap`; a provider's secret stays one until a data worker needs it.
+"""
+
+from ostiary.settings.file import (
+    DEFAULT_TEAM,
+    DEFAULT_TENANT,
+    FILE_BYTES_MAX,
+    Loaded,
+    Settings,
+    check_supplied_key,
+    find_file,
+    load,
+    schema,
+)
+from ostiary.settings.installation import AdminSettings, ServerSettings, StorageSettings
+from ostiary.settings.limit import BudgetSettings, LimitSettings
+from ostiary.settings.model import (
+    AnswerCacheSettings,
+    FallbackSettings,
+    KnownSettings,
+    ModelSettings,
+    ShadowSettings,
+    TargetSettings,
+)
+from ostiary.settings.price import PriceSettings, RateSettings
+from ostiary.settings.provider import AuthSettings, ProviderSettings
+from ostiary.settings.tenant import KeySettings, TeamSettings
+
+__all__ = [
+    "DEFAULT_TEAM",
+    "DEFAULT_TENANT",
+    "FILE_BYTES_MAX",
+    "AdminSettings",
+    "AnswerCacheSettings",
+    "AuthSettings",
+    "BudgetSettings",
+    "FallbackSettings",
+    "KeySettings",
+    "KnownSettings",
+    "LimitSettings",
+    "Loaded",
+    "ModelSettings",
+    "PriceSettings",
+    "ProviderSettings",
+    "RateSettings",
+    "ServerSettings",
+    "Settings",
+    "ShadowSettings",
+    "StorageSettings",
+    "TargetSettings",
+    "TeamSettings",
+    "check_supplied_key",
+    "find_file",
+    "load",
+    "schema",
+]

@@ -1,0 +1,101 @@
+"""Models as applications ask for them, and where they are served."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ostiary.core.capability import Capability
+from ostiary.core.limit import (
+    ATTEMPTS_MAX,
+    CACHE_SECONDS_MAX,
+    CONNECT_SECONDS,
+    FALLBACKS_MAX,
+    FIRST_BYTE_SECONDS,
+    IDLE_SECONDS,
+    MAX_TOKENS_MAX,
+    TOTAL_SECONDS,
+)
+from ostiary.settings.limit import LimitSettings
+from ostiary.settings.section import EnvironmentWord, Name, Seconds, Section
+
+
+class KnownSettings(Section, frozen=True, kw_only=True):
+    """What the operator knows of a model: goes before what is shipped."""
+
+    capabilities: dict[Capability, bool] = {}
+    context_window: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+    max_output_tokens: Annotated[int, Meta(ge=1, le=2**31)] | None = None
+
+
+class TargetSettings(KnownSettings, frozen=True, kw_only=True):
+    """Where a model is served."""
+
+    provider: str
+    model: Annotated[str, Meta(min_length=1, max_length=256)]
+    weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
+    when: str = ""
+
+
+class TimeoutSettings(Section, frozen=True, kw_only=True):
+    """Seconds per phase."""
+
+    connect_seconds: Seconds = CONNECT_SECONDS
+    first_token_seconds: Seconds = FIRST_BYTE_SECONDS
+    idle_seconds: Seconds = IDLE_SECONDS
+    total_seconds: Seconds = TOTAL_SECONDS
+
+
+class RetrySettings(Section, frozen=True, kw_only=True):
+    """How many attempts there may be for one call, at all its targets together."""
+
+    attempts: Annotated[int, Meta(ge=1, le=ATTEMPTS_MAX)] = 3
+
+
+FallbackReason = Literal[
+    "error", "timeout", "rate_limit", "overload", "unsupported", "context_window", "content_filter"
+]
+
+
+FallbackReasons = Annotated[tuple[FallbackReason, ...], Meta(min_length=1)]
+
+
+class FallbackSettings(Section, frozen=True, kw_only=True):
+    """Another model for calls that failed, and after which failures."""
+
+    model: str
+    on: FallbackReasons = ("error", "timeout", "rate_limit", "overload", "unsupported")
+
+
+class AnswerCacheSettings(Section, frozen=True, kw_only=True):
+    """How answers of a model are kept and given again."""
+
+    ttl_seconds: Annotated[int, Meta(ge=1, le=CACHE_SECONDS_MAX)]
+    stale_if_error_seconds: Annotated[int, Meta(ge=0, le=CACHE_SECONDS_MAX)] = 0
+    scope: Literal["tenant", "team", "key"] = "tenant"
+    single_flight: bool = True
+
+
+class ShadowSettings(Section, frozen=True, kw_only=True):
+    """Another model that gets to see a share of the calls, and what it says is shown to nobody."""
+
+    model: str
+    share: Annotated[float, Meta(gt=0, le=1)]
+
+
+class ModelSettings(KnownSettings, frozen=True, kw_only=True):
+    """A model as applications ask for it. What is known of it holds for every target that says nothing else."""
+
+    targets: Annotated[list[TargetSettings], Meta(min_length=1, max_length=64)]
+    strategy: Literal["cheapest", "least-busy", "least-latency", "priority", "split", "sticky", "weighted"] = "weighted"
+    subject: Literal["key", "end_user", "session"] = "key"
+    fallbacks: Annotated[list[str | FallbackSettings], Meta(max_length=FALLBACKS_MAX)] = []
+    default_max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS_MAX)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS_MAX)] | None = None
+    timeouts: TimeoutSettings = TimeoutSettings()
+    retries: RetrySettings = RetrySettings()
+    limits: LimitSettings | None = None
+    cache: AnswerCacheSettings | None = None
+    drop_unsupported: bool = False
+    environments: list[EnvironmentWord] = []
+    regions: list[Name] = []
+    shadow: ShadowSettings | None = None

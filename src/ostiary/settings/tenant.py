@@ -1,0 +1,54 @@
+"""Tenants, their teams and the keys that the operator supplies."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from ostiary.core.limit import MAX_TOKENS_MAX, TOOL_DEPTH_MAX
+from ostiary.settings.limit import BudgetSettings, EachUserSettings, LimitSettings
+from ostiary.settings.section import EnvironmentWord, Name, Section
+
+
+class DeploymentSettings(Section, frozen=True, kw_only=True):
+    """The deployment a key belongs to."""
+
+    service: str = ""
+    version: str = ""
+    commit: str = ""
+
+
+class KeySettings(Section, frozen=True, kw_only=True):
+    """A key the operator supplies: any form of at least 24 characters."""
+
+    name: Name
+    secret: str
+    models: list[str] | None = None
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+    deployment: DeploymentSettings = DeploymentSettings()
+
+
+class TeamSettings(Section, frozen=True, kw_only=True):
+    """A team: its environment, the models it may use, its keys."""
+
+    name: Name
+    environment: EnvironmentWord = "production"
+    models: list[str] = []
+    max_tokens: Annotated[int, Meta(ge=1, le=MAX_TOKENS_MAX)] | None = None
+    tool_depth: Annotated[int, Meta(ge=0, le=TOOL_DEPTH_MAX)] | None = None
+    passthrough: list[str] = []
+    regions: list[Name] = []
+    residency: Literal["private"] | None = None
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+    each_user: EachUserSettings | None = None
+    keys: list[KeySettings] = []
+
+
+class TenantSettings(Section, frozen=True, kw_only=True):
+    """A tenant and its teams."""
+
+    name: Name
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+    teams: list[TeamSettings] = []
