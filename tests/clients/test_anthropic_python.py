@@ -237,6 +237,13 @@ async def test_models_are_listed_and_found_by_name(anthropic_sdk, model):
     assert (found.id, found.display_name) == (model, model)
 
 
+async def test_models_are_listed_page_by_page(anthropic_sdk, model):
+    listed = await anthropic_sdk.items(lambda client: client.models.list(limit=1))
+    assert model in {one.id for one in listed} == MODELS
+    page = await anthropic_sdk.call(lambda client: client.models.list(limit=1))
+    assert (len(page.data), page.has_more) == (1, True)
+
+
 async def test_the_key_may_come_as_a_bearer_token(anthropic_sdk, model):
     def doing(client):
         return ask(model)(client.with_options(auth_token=KEY))

@@ -12,6 +12,7 @@ import msgspec
 from ostiary.core.error import Code, OstiaryError, UpstreamError
 from ostiary.core.http import Header, header
 from ostiary.core.limit import UPSTREAM_BODY_BYTES_MAX
+from ostiary.core.stream import Started, StreamEvent
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Frame, StreamDecoder, StreamEncoder
 from ostiary.gateway.guard.holdback import Holdback
@@ -71,6 +72,7 @@ class Relay:
     """Implements Carrier for events.
 
     `passes` says that client and provider speak one dialect: then `encoder` makes only the head and the error.
+    What a provider leaves open of how a translated answer begins, its id or its model, is taken from `stand_in`.
     """
 
     def __init__(
@@ -81,9 +83,11 @@ class Relay:
         *,
         passes: bool,
         include_usage: bool,
+        stand_in: Started | None = None,
     ) -> None:
         self._decoder = decoder
         self._encoder = None if passes else encoder
+        self._stand_in = stand_in
         self.status = 200
         self.keepalive = encoder.keepalive
         self.headers: tuple[Header, ...] = ((b"content-type", encoder.media_type), *_UNBUFFERED)
@@ -118,10 +122,24 @@ class Relay:
             if frame.terminal:
                 ended = True
             if encoder is not None:
-                out += [encoder.encode(event) for event in frame.events]
+                events = frame.events if self._stand_in is None else self._begun(frame.events, self._stand_in)
+                out += [encoder.encode(event) for event in events]
             elif self._show_usage_only or not frame.usage_only:
                 out.append(frame.raw)
         return Piece(out[0] if len(out) == 1 else b"".join(out), content, ended or not data)
+
+    def _begun(self, events: Sequence[StreamEvent], stand_in: Started) -> Sequence[StreamEvent]:
+        """The events, of which the one that begins the answer has an id and names a model."""
+        for place, event in enumerate(events):
+            if isinstance(event, Started):
+                self._stand_in = None
+                whole = msgspec.structs.replace(
+                    event,
+                    id=event.id or stand_in.id,
+                    response_model=event.response_model or stand_in.response_model,
+                )
+                return (*events[:place], whole, *events[place + 1 :])
+        return events
 
 
 class Judged(Protocol):

@@ -111,6 +111,9 @@ async def test_models_are_listed_and_found_by_name(google_sdk, model):
     pages = await google_sdk.call(lambda client: client.models.list())
     listed = list(pages) if google_sdk.blocking else [one async for one in pages]
     assert {one.name for one in listed} >= {f"models/{name}" for name in DIALECTS}
+    pages = await google_sdk.call(lambda client: client.models.list(config={"page_size": 1}))
+    singly = list(pages) if google_sdk.blocking else [one async for one in pages]
+    assert [one.name for one in singly] == [one.name for one in listed]
     found = await google_sdk.call(lambda client: client.models.get(model=model))
     assert found.name == f"models/{model}"
 

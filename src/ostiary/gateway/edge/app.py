@@ -181,7 +181,7 @@ class Gateway:
                 raise CallerError(Code.MODEL_NOT_FOUND, f"The model `{name[:80]}` does not exist here.", param="model")
             return Answer(200, headers, dialect.encode_model(ListedModel(row.name, row.created)))
         listed = [ListedModel(row.name, row.created) for row in index.snapshot.models if usable(row.name)]
-        return Answer(200, headers, dialect.encode_models(listed))
+        return Answer(200, headers, dialect.encode_models(listed, head.query))
 
 
 def _check_media_type(wanted: MediaType, value: bytes) -> None:

@@ -4,6 +4,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from ostiary.core.call import ChatCall
 from ostiary.core.capability import Need
 from ostiary.core.decision import Deny
@@ -11,6 +13,8 @@ from ostiary.core.error import UpstreamError
 from ostiary.core.http import Header
 from ostiary.core.label import Sensitivity
 from ostiary.core.principal import Principal
+from ostiary.core.reply import ChatReply
+from ostiary.core.stream import Started
 from ostiary.core.usage import Usage
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect
@@ -35,6 +39,7 @@ class Chat:
     def __init__(self, client: ClientDialect, arrival: Arrival, body: bytes) -> None:
         self._client = client
         self._addressed = addressed = arrival.addressed
+        self._request_id = arrival.request_id
         self._document = json.parse(body)
         self._peek = peek = client.peek_chat(self._document, addressed)
         self._call: ChatCall | None = None
@@ -101,7 +106,7 @@ class Chat:
         reply = provider.decode_chat_reply(body)
         finish = reply.choices[0].finish_reason if reply.choices else None
         return Told(
-            self._client.encode_chat_reply(reply, created=now_seconds),
+            self._client.encode_chat_reply(self._named(reply, target), created=now_seconds),
             reply.usage,
             reply.response_model,
             str(finish or ""),
@@ -111,7 +116,7 @@ class Chat:
     def relay(
         self, target: Target, provider: ProviderDialect, now_seconds: int, status: int, headers: Sequence[Header]
     ) -> Relay:
-        del target, status, headers  # all of a stream that succeeded stands in its events
+        del status, headers  # all of a stream that succeeded stands in its events
         include_usage = self._peek.include_usage
         passes = provider.name is self._client.name
         encoder = self._client.stream_encoder(
@@ -123,6 +128,15 @@ class Chat:
             screen_stream(),
             passes=passes,
             include_usage=include_usage,
+            stand_in=None if passes else Started(self._request_id, target.request_model),
+        )
+
+    def _named(self, reply: ChatReply, target: Target) -> ChatReply:
+        """The reply under an id and a model, whatever its provider leaves open of them."""
+        if reply.id and reply.response_model:
+            return reply
+        return msgspec.structs.replace(
+            reply, id=reply.id or self._request_id, response_model=reply.response_model or target.request_model
         )
 
     def estimated(self, produced_bytes: int) -> Usage | None:

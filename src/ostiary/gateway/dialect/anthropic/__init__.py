@@ -4,7 +4,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
 from ostiary.core.capability import Capability
@@ -37,6 +37,10 @@ from ostiary.gateway.dialect.anthropic import (
 )
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
 from ostiary.gateway.wire.json import Document, edit, encode, parse_answer
+from ostiary.gateway.wire.paging import PageWords, page_of
+
+_PAGING: Final = PageWords("limit", "after_id", "before_id")
+"""https://docs.anthropic.com/en/api/models-list; without a limit the whole list is one page."""
 
 
 class Anthropic:
@@ -71,13 +75,15 @@ class Anthropic:
     def encode_token_count(self, input_tokens: int) -> bytes:
         return encode({"input_tokens": input_tokens})
 
-    def encode_models(self, models: Sequence[ListedModel]) -> bytes:
+    def encode_models(self, models: Sequence[ListedModel], query: bytes = b"") -> bytes:
+        page = page_of([model.name for model in models], query, _PAGING)
+        shown = models[page.start : page.stop]
         return encode(
             {
-                "data": [_model(model) for model in models],
-                "has_more": False,
-                "first_id": models[0].name if models else None,
-                "last_id": models[-1].name if models else None,
+                "data": [_model(model) for model in shown],
+                "has_more": page.more,
+                "first_id": shown[0].name if shown else None,
+                "last_id": shown[-1].name if shown else None,
             }
         )
 

@@ -63,7 +63,7 @@ class Completions:
     def encode_token_count(self, input_tokens: int) -> bytes:
         _nothing_else()
 
-    def encode_models(self, models: Sequence[ListedModel]) -> bytes:
+    def encode_models(self, models: Sequence[ListedModel], query: bytes = b"") -> bytes:
         return model_list([(model.name, model.created) for model in models])
 
     def encode_model(self, model: ListedModel) -> bytes:

@@ -7,6 +7,7 @@ the Gemini API (`/v1beta`) and for Vertex AI (`/v1/projects/<p>/locations/<l>/pu
 # ruff: noqa: ARG002 - the contract hands every dialect what only some of them use
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
 from ostiary.core.capability import Capability
@@ -40,6 +41,7 @@ from ostiary.gateway.dialect.gemini import (
 )
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
 from ostiary.gateway.wire.json import Document, edit, encode, parse_answer, raw_members
+from ostiary.gateway.wire.paging import PageWords, page_of
 
 
 class Gemini:
@@ -74,8 +76,12 @@ class Gemini:
     def encode_token_count(self, input_tokens: int) -> bytes:
         return encode({"totalTokens": input_tokens})
 
-    def encode_models(self, models: Sequence[ListedModel]) -> bytes:
-        return encode({"models": [_model(model) for model in models]})
+    def encode_models(self, models: Sequence[ListedModel], query: bytes = b"") -> bytes:
+        page = page_of([model.name for model in models], query, _PAGING)
+        listed: dict[str, object] = {"models": [_model(model) for model in models[page.start : page.stop]]}
+        if page.more:
+            listed["nextPageToken"] = models[page.stop - 1].name
+        return encode(listed)
 
     def encode_model(self, model: ListedModel) -> bytes:
         return encode(_model(model))
@@ -161,6 +167,8 @@ class Gemini:
         return text.reply_texts(body)
 
 
+_PAGING: Final = PageWords("pageSize", "pageToken")
+"""https://ai.google.dev/api/models#method:-models.list; without a size the whole list is one page."""
 _METHODS = ["generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"]
 
 

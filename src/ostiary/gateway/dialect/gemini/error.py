@@ -18,6 +18,7 @@ _TYPE: Final = "type.googleapis.com/google.rpc."
 _WORDS: Final = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
+    402: "RESOURCE_EXHAUSTED",
     403: "PERMISSION_DENIED",
     404: "NOT_FOUND",
     408: "DEADLINE_EXCEEDED",

@@ -71,7 +71,7 @@ class Responses:
     def encode_token_count(self, input_tokens: int) -> bytes:
         return encode({"object": "response.input_tokens", "input_tokens": input_tokens})
 
-    def encode_models(self, models: Sequence[ListedModel]) -> bytes:
+    def encode_models(self, models: Sequence[ListedModel], query: bytes = b"") -> bytes:
         return model_list([(model.name, model.created) for model in models])
 
     def encode_model(self, model: ListedModel) -> bytes:
