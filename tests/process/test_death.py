@@ -170,7 +170,7 @@ def test_a_killed_supervisor_takes_its_children_along_and_the_next_start_goes_on
 def test_who_starts_while_the_workers_of_a_killed_supervisor_still_finish_waits_for_them(tmp_path, provider):
     house = House(tmp_path, provider.port, drain=10)
     house.start()
-    provider.then(Behaviour(tokens=30, tokens_per_second=20.0))
+    provider.then(Behaviour(tokens=120, tokens_per_second=20.0))
     bodies = []
     caller = threading.Thread(target=lambda: bodies.append(house.chat(stream=True).body))
     caller.start()
@@ -181,7 +181,7 @@ def test_who_starts_while_the_workers_of_a_killed_supervisor_still_finish_waits_
     port = house.port
     house.write(port=port)
     house.start()
-    caller.join(10)
+    caller.join(30)
     assert bodies[0].endswith(b"data: [DONE]\n\n")
     assert any("waiting for the workers of a supervisor that is gone" in line for line in house.err)
     assert house.port == port

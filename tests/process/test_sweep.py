@@ -23,7 +23,7 @@ PATHS = sorted({example(route) for route in ROUTES})
 FORMS = {route.path for route in ROUTES if route.media_type is MediaType.FORM}
 
 
-def raw(house, data, seconds=10.0):
+def raw(house, data, seconds=60.0):
     """Everything answered to these bytes until the connection ends; b"RESET" where it was reset."""
     with socket.create_connection(("127.0.0.1", house.port), seconds) as one:
         told = b""
