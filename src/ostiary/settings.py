@@ -26,6 +26,7 @@ from ostiary.core.limit import (
     FALLBACKS_MAX,
     FIRST_BYTE_SECONDS,
     IDLE_SECONDS,
+    JOURNAL_DRAIN_SECONDS,
     MAX_TOKENS_MAX,
     RATE_PER_MINUTE_MAX,
     SUPPLIED_KEY_CHARS_MIN,
@@ -101,6 +102,7 @@ class JournalSettings(_Section, frozen=True, kw_only=True):
 
     durability: Literal["process", "disk"] = "process"
     on_failure: Literal["refuse", "continue"] = "refuse"
+    drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = JOURNAL_DRAIN_SECONDS
 
 
 class AuthSettings(_Section, frozen=True, kw_only=True):
