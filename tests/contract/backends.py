@@ -8,6 +8,7 @@ from ostiary.store.postgresql import database as postgresql_database
 from ostiary.store.postgresql import schema
 from ostiary.store.postgresql.installation import PostgresqlInstallation
 from ostiary.store.postgresql.keys import PostgresqlKeys
+from ostiary.store.postgresql.origins import PostgresqlOrigins
 from ostiary.store.postgresql.outbox import PostgresqlOutbox
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
@@ -15,6 +16,7 @@ from ostiary.store.postgresql.usage import PostgresqlUsage
 from ostiary.store.sqlite.database import Database
 from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
+from ostiary.store.sqlite.origins import SqliteOrigins
 from ostiary.store.sqlite.outbox import SqliteOutbox
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
@@ -38,6 +40,7 @@ class Sqlite:
         self.keys = SqliteKeys(self.database)
         self.usage = SqliteUsage(self.database)
         self.outbox = SqliteOutbox(self.database)
+        self.origins = SqliteOrigins(self.database)
 
     def other(self):
         return Sqlite(self.folder)
@@ -73,6 +76,7 @@ class Postgresql:
         self.keys = PostgresqlKeys(self.database)
         self.usage = PostgresqlUsage(self.database)
         self.outbox = PostgresqlOutbox(self.database)
+        self.origins = PostgresqlOrigins(self.database)
 
     def other(self):
         return Postgresql(None, self.schema)

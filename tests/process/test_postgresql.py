@@ -62,9 +62,11 @@ def test_from_an_empty_database_to_a_report(tmp_path, provider, schema):
     house = installation(tmp_path / "a", provider, postgresql.url(schema))
     assert "run `ostiary migrate`" in house.command("serve", code=2)
     planned = house.command("migrate", "--dry-run")
-    assert "schema 0 to 1" in planned
+    assert "schema 0 to 2" in planned
     assert "done" not in planned
-    assert "done: 1 foundation" in house.command("migrate")
+    done = house.command("migrate")
+    assert "done: 1 foundation" in done
+    assert "done: 2 origins" in done
     assert "nothing to do" in house.command("migrate")
     with house.start():
         until(lambda: len(partitions(schema)) > USAGE_PARTITIONS_AHEAD_COUNT, 5, "room for the days to come")

@@ -41,7 +41,7 @@ class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
 
 class OpsJob(msgspec.Struct, frozen=True, kw_only=True, tag="ops"):
     """The ops process. `config_file` is empty where there is none; `storage` is the `storage.url` to go on with where
-    that file has become unreadable."""
+    that file has become unreadable; `drain_seconds` how long the store is waited for at the end."""
 
     data_dir: str
     config_file: str
@@ -49,13 +49,15 @@ class OpsJob(msgspec.Struct, frozen=True, kw_only=True, tag="ops"):
     socket_fd: int
     log_level: str
     replica: str
+    drain_seconds: float
     ready_fd: int = -1
     lifeline_fd: int = -1
 
 
 class SupervisorJob(msgspec.Struct, frozen=True, kw_only=True):
     """The supervisor: whom to start and keep running, and what to print once all are ready. `lock_fd` holds the
-    data folder's lock; `metrics_dir` is where workers share their metrics. Where another program of ours starts it,
+    data folder's lock; `metrics_dir` is where workers share their metrics. `stop_seconds` are given to the data workers at
+    the end, then `ship_seconds` to the ops process. Where another program of ours starts it,
     it says on `ready_fd` when all are ready, and stops when `lifeline_fd` ends.
 
     A job is an argument, which every user of the machine can read: there is never a secret in it."""
@@ -67,6 +69,7 @@ class SupervisorJob(msgspec.Struct, frozen=True, kw_only=True):
     announcement: str
     log_level: str
     stop_seconds: float
+    ship_seconds: float
     ready_fd: int = -1
     lifeline_fd: int = -1
 

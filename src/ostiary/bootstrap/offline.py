@@ -12,7 +12,7 @@ that is missing or another one refuses to start, because every stored key would 
 import contextlib
 import os
 import pwd
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +25,14 @@ from ostiary.core.digest import key_name
 from ostiary.core.error import Code, OperatorError
 from ostiary.govern.actor import Actor, operator
 from ostiary.govern.keys.service import KeyService
+from ostiary.govern.origins.service import OriginService
 from ostiary.govern.overlay import FileTeam, Overlay
 from ostiary.govern.ports import Installation
 from ostiary.govern.teams.service import TeamService
 from ostiary.govern.tenants.service import TenantService
 from ostiary.govern.usage.service import UsageService
 from ostiary.projector.loop import Projector
+from ostiary.projector.step import CONSUMER
 from ostiary.settings import Loaded
 from ostiary.store.journal.reader import JournalFiles
 
@@ -81,6 +83,7 @@ class Offline:
         self.key_store = self.storage.keys
         self.usage_store = self.storage.usage
         self.outbox = self.storage.outbox
+        self.origin_store = self.storage.origins
         self.tenants = TenantService(self.tenant_store, self.overlay, self.clock, self.ids)
         self.teams = TeamService(self.team_store, self.tenant_store, self.overlay, self.clock, self.ids)
         self.keys = KeyService(
@@ -94,6 +97,7 @@ class Offline:
         )
         self.usage = UsageService(self.usage_store)
         self.projector = Projector(JournalFiles(self.journal_root), self.usage_store)
+        self.origins = OriginService(self.origin_store, self.usage_store, self.clock, self.ids, CONSUMER)
         self.actor = local_operator()
 
     def claim(self, *replicas: str) -> None:
@@ -103,6 +107,18 @@ class Offline:
         """
         if self.storage.shared:
             claim(self.storage.installation, self.journal_root, self.ids, replicas)
+
+    def lost(self, names: Iterable[str]) -> str:
+        """Which of these journals was declared lost, in words for an operator; empty where none was."""
+        wanted = frozenset(names)
+        for origin in self.origin_store.list():
+            if origin.retirement is not None and origin.name in wanted:
+                return (
+                    f"The journal {origin.name} was declared lost by {origin.retirement.by} ({origin.retirement.reason}): "
+                    "what it records is not projected any more. Stop this replica, keep the journal as evidence "
+                    "elsewhere, and start anew with a new OSTIARY_REPLICA."
+                )
+        return ""
 
     def close(self) -> None:
         """Close the database."""

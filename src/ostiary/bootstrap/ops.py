@@ -19,11 +19,12 @@ from ostiary.bootstrap.publication import Publication
 from ostiary.bootstrap.ready import tell_ready
 from ostiary.control.admin import Admin
 from ostiary.core.error import Code, OperatorError, OstiaryError
-from ostiary.core.limit import CONFIG_POLL_SECONDS, ROWS_POLL_SECONDS, USAGE_UPKEEP_SECONDS
+from ostiary.core.limit import CONFIG_POLL_SECONDS, ORIGIN_SEEN_SECONDS, ROWS_POLL_SECONDS, USAGE_UPKEEP_SECONDS
 from ostiary.projector.loop import Projector
 from ostiary.projector.step import day_of
 from ostiary.serving.server import Server
 from ostiary.settings import Loaded, Settings, StorageSettings, load
+from ostiary.store.journal.layout import origins
 from ostiary.store.journal.reader import JournalFiles
 from ostiary.telemetry import log
 from ostiary.telemetry.metrics import render_all
@@ -61,24 +62,28 @@ class Ops:
         self._rows_fault = ""
         self._running = settings if self.publication.taken else None
         self.projector = Projector(JournalFiles(self.offline.journal_root), self.offline.usage_store, self._faulted)
+        self._lost = ""
         self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
 
-    async def run(self) -> None:
-        """Until told to stop; then one last pass of the projector."""
+    async def run(self) -> bool:
+        """Until told to stop, and then until the store has all of the journal, for `drain_seconds` at most; whether it
+        has."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+            loop.add_signal_handler(number, self._told_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         if self.job.lifeline_fd >= 0:
             loop.add_reader(self.job.lifeline_fd, self._stop.set)
-        server = Server(Admin(self.ready, render_all), self.clock, loop)
+        server = Server(Admin(self.ready, self._metrics, self._unshipped), self.clock, loop)
         await server.start([socket.socket(fileno=self.job.socket_fd)])
         tell_ready(self.job.ready_fd)
         tasks = [
             loop.create_task(self.projector.run(self._stop)),
             loop.create_task(self._watch()),
             loop.create_task(self._keep()),
+            loop.create_task(self._be_seen()),
         ]
         stopping = loop.create_task(self._stop.wait())
         # A task that ends by itself has failed in a way nobody foresaw. Going on without it would look healthy and
@@ -88,13 +93,33 @@ class Ops:
         if self.job.lifeline_fd >= 0:
             loop.remove_reader(self.job.lifeline_fd)
         failures = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one is not None]
+        # Health and metrics are served meanwhile: they say how much is left.
+        left = await self.projector.drain(self._hurry, self.job.drain_seconds)
+        for origin, count in left.items():
+            _log.error("not_projected", origin=origin, unshipped_bytes=count)
         await server.drain(1.0)
         self.offline.database.close()
         for failure in failures:
             raise failure
+        return not left
+
+    def _told_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()  # told twice
+        self._stop.set()
+
+    def _metrics(self) -> bytes:
+        return render_all(self._unshipped)
+
+    def _unshipped(self) -> int:
+        return sum(self.projector.unshipped().values())
 
     def ready(self) -> str:
         """Why not, or empty. A refused configuration does not count: the one before it is in use."""
+        if self._lost:
+            return self._lost
+        if self._stop.is_set():
+            return "draining"
         if self._rows_fault:
             return f"changes are not published: {self._rows_fault}"
         if self.projector.faults:
@@ -151,6 +176,22 @@ class Ops:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(USAGE_UPKEEP_SECONDS):
                     await self._stop.wait()
+
+    async def _be_seen(self) -> None:
+        """Have the database know that these journals are there, so that nobody declares them lost."""
+        while not self._stop.is_set():
+            with contextlib.suppress(OstiaryError):  # the projector tells of a store that is away
+                self._lost = await asyncio.to_thread(self._say_seen)
+            if self._lost and self._worth_saying(self._lost):
+                _log.error("declared_lost", reason=self._lost)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ORIGIN_SEEN_SECONDS):
+                    await self._stop.wait()
+
+    def _say_seen(self) -> str:
+        names = origins(self.offline.journal_root)
+        self.offline.origin_store.seen(names, self.clock.now_ns())
+        return self.offline.lost(names)
 
     def _keep_usage(self) -> None:
         # As at the start. Where not even that is known, because the file was unreadable then, nothing is given up.
@@ -239,15 +280,15 @@ def main(argument: str) -> int:
     job = msgspec.json.decode(argument, type=OpsJob)
     log.configure(job.log_level, "ops")
 
-    async def work() -> None:
-        await Ops(job).run()
+    async def work() -> bool:
+        return await Ops(job).run()
 
     try:
-        asyncio.run(work())
+        done = asyncio.run(work())
     except OperatorError as error:
         _log.error("cannot_start", reason=error.message)
         return 2
-    return 0
+    return 0 if done else 1
 
 
 if __name__ == "__main__":

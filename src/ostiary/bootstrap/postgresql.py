@@ -9,6 +9,7 @@ from ostiary.store.postgresql import schema
 from ostiary.store.postgresql.database import Database
 from ostiary.store.postgresql.installation import PostgresqlInstallation
 from ostiary.store.postgresql.keys import PostgresqlKeys
+from ostiary.store.postgresql.origins import PostgresqlOrigins
 from ostiary.store.postgresql.outbox import PostgresqlOutbox
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
@@ -31,6 +32,7 @@ def opened(url: str, clock: Clock) -> Storage:
         teams=PostgresqlTeams(database),
         keys=PostgresqlKeys(database),
         usage=PostgresqlUsage(database),
+        origins=PostgresqlOrigins(database),
         shared=True,
     )
 

@@ -17,13 +17,17 @@ from ostiary.bootstrap.counters import shared_counters
 from ostiary.bootstrap.discover import Found
 from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
 from ostiary.bootstrap.lock import lock
-from ostiary.bootstrap.offline import Offline, make_data_dir, opened
+from ostiary.bootstrap.offline import JOURNAL_DIR, Offline, make_data_dir, opened
 from ostiary.bootstrap.publication import SECRETS_DIR, Publication
+from ostiary.bootstrap.replica import replica_name
 from ostiary.bootstrap.storage import handed_on
+from ostiary.bootstrap.system import UuidIds
 from ostiary.core.error import Code, OperatorError
+from ostiary.core.limit import STORE_TRANSACTION_SECONDS_MAX
 from ostiary.serving.tls import Certificate
 from ostiary.settings import DEFAULT_TEAM, DEFAULT_TENANT, Loaded, ServerSettings
 from ostiary.store.journal.disk import OsDisk
+from ostiary.store.journal.layout import origins
 from ostiary.store.journal.opening import recover_idle
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -52,9 +56,12 @@ def prepare(loaded: Loaded) -> Prepared:
     sockets = _bind(server.host, server.port, server.workers)
     admin = _bind(settings.admin.host, settings.admin.port, 1)
     port, admin_port = sockets[0].getsockname()[1], admin[0].getsockname()[1]
-    replica = os.environ.get("OSTIARY_REPLICA", "r0")
+    replica = replica_name(data_dir / JOURNAL_DIR, os.environ.get("OSTIARY_REPLICA", "r0"), UuidIds())
     with opened(loaded) as offline:
         offline.claim(replica)
+        lost = offline.lost((*origins(offline.journal_root), *(f"{replica}.{slot}" for slot in range(server.workers))))
+        if lost:
+            raise OperatorError(Code.CONFIG_INVALID, lost)
         publication = Publication(offline, frozenset({port, admin_port}))
         publication.take_file(loaded)
         key = "" if loaded.file is not None else _first_key(offline)
@@ -87,6 +94,7 @@ def prepare(loaded: Loaded) -> Prepared:
         socket_fd=_inherited(admin[0]),
         log_level=settings.log.level,
         replica=replica,
+        drain_seconds=settings.journal.drain_seconds,
     )
     url = f"{'https' if tls else 'http'}://{_shown(server.host)}:{port}"
     admin_url = f"http://{_shown(settings.admin.host)}:{admin_port}"
@@ -99,6 +107,7 @@ def prepare(loaded: Loaded) -> Prepared:
         announcement=f"ready: gateway {url}   health and metrics {admin_url}",
         log_level=settings.log.level,
         stop_seconds=server.drain_seconds + 5.0,
+        ship_seconds=settings.journal.drain_seconds + STORE_TRANSACTION_SECONDS_MAX,
     )
     notes: tuple[str, ...] = tuple(
         f"journal {one.origin}: recovered after a crash; {one.aborted} calls closed as aborted, {one.bytes_cut} bytes cut"

@@ -17,7 +17,7 @@ from ostiary.snapshot.keys import KeyDelta, KeyEntry
 from ostiary.snapshot.tables import TeamRow
 
 _OF_A_KEY: Final = frozenset({"key.create", "key.rotate", "key.revoke"})
-_LEAVES_OTHER_KEYS: Final = _OF_A_KEY | {"team.create", "team.allow_models", "tenant.create"}
+_LEAVES_OTHER_KEYS: Final = _OF_A_KEY | {"team.create", "team.allow_models", "tenant.create", "origin.retire"}
 """Changes after which every key but those they name is what it was. Any other makes all keys be read anew."""
 
 PUBLISHED_DIR: Final = "published"

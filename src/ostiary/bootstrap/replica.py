@@ -17,6 +17,9 @@ from ostiary.govern.ports import Installation
 from ostiary.store.journal.layout import origins
 
 IDENTITY_FILE: Final = "identity"
+NAME_FILE: Final = "replica"
+_ANY: Final = "*"
+_WORD_CHARS: Final = 6
 
 
 def claim(installation: Installation, journal_root: Path, ids: Ids, replicas: Iterable[str] = ()) -> None:
@@ -40,16 +43,29 @@ def claim(installation: Installation, journal_root: Path, ids: Ids, replicas: It
             )
 
 
+def replica_name(journal_root: Path, asked: str, ids: Ids) -> str:
+    """The replica's name. Where what was asked for ends in `*`, that stands for a word of the journal's own: made once,
+    kept beside it, and so another one where the journal was lost. Raises OperatorError config.invalid."""
+    if not asked.endswith(_ANY):
+        return asked
+    return asked.removesuffix(_ANY) + _kept(journal_root / NAME_FILE, ids.new().replace("-", "")[-_WORD_CHARS:])
+
+
 def _identity(journal_root: Path, ids: Ids) -> str:
-    """Made where it is not there. The link decides between two processes that make it at once."""
-    path = journal_root / IDENTITY_FILE
+    return _kept(journal_root / IDENTITY_FILE, ids.new())
+
+
+def _kept(path: Path, made: str) -> str:
+    """What stands in the file; `made`, where it is not there. The link decides between two processes that make it at
+    once."""
+    journal_root = path.parent
     try:
         if not path.exists():
             journal_root.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{os.getpid()}")
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(ids.new())
+                file.write(made)
                 file.flush()
                 os.fsync(file.fileno())
             with contextlib.suppress(FileExistsError):

@@ -18,6 +18,7 @@ from ostiary.core.error import Code, OperatorError
 from ostiary.core.port import Clock
 from ostiary.govern.keys.ports import KeyStore
 from ostiary.govern.migration import Migration, Plan
+from ostiary.govern.origins.ports import OriginStore
 from ostiary.govern.ports import Database, Installation, Outbox
 from ostiary.govern.teams.ports import TeamStore
 from ostiary.govern.tenants.ports import TenantStore
@@ -26,6 +27,7 @@ from ostiary.settings import Loaded
 from ostiary.store.sqlite import database as sqlite
 from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
+from ostiary.store.sqlite.origins import SqliteOrigins
 from ostiary.store.sqlite.outbox import SqliteOutbox
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
@@ -50,6 +52,7 @@ class Storage:
     teams: TeamStore
     keys: KeyStore
     usage: UsageStore
+    origins: OriginStore
     shared: bool
 
 
@@ -86,6 +89,7 @@ def open_storage(loaded: Loaded, data_dir: Path, clock: Clock) -> Storage:
         teams=SqliteTeams(database),
         keys=SqliteKeys(database),
         usage=SqliteUsage(database),
+        origins=SqliteOrigins(database),
         shared=False,
     )
 

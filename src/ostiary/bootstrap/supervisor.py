@@ -26,7 +26,6 @@ _IDLE_SECONDS: Final = 1.0
 _RESTART_SECONDS: Final = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_SECONDS: Final = 2.0
 _READY_SECONDS: Final = 60.0
-_LAST_SECONDS: Final = 10.0
 _OVER_SECONDS: Final = 3.0
 _CANNOT_START: Final = 2
 _BELL_BYTES: Final = 1_024
@@ -244,7 +243,7 @@ class Supervisor:
         data = [child for child in self._children if isinstance(child.job, DataJob)]
         rest = [child for child in self._children if child not in data]
         in_order = self._end(data, number, until)
-        return 0 if self._end(rest, number, time.monotonic() + _LAST_SECONDS) and in_order else 1
+        return 0 if self._end(rest, number, time.monotonic() + self._job.ship_seconds) and in_order else 1
 
     def _end(self, group: list[_Child], number: int, until: float) -> bool:
         for child in group:

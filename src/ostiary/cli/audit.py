@@ -6,13 +6,15 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from ostiary.bootstrap.offline import JOURNAL_DIR
+from ostiary.bootstrap.offline import JOURNAL_DIR, opened
+from ostiary.bootstrap.retirement import record_retirement
 from ostiary.bootstrap.system import SystemClock
 from ostiary.cli.config import NOT_HELD, AsJson, ConfigFile, command, loaded
-from ostiary.cli.output import print_json
+from ostiary.cli.output import print_json, print_table, when
 from ostiary.core.error import CallerError, Code, OperatorError
 from ostiary.core.event import Kind
 from ostiary.gateway.audit import record
+from ostiary.govern.origins.model import Retirement
 from ostiary.store.journal import checkpoint
 from ostiary.store.journal.disk import OsDisk
 from ostiary.store.journal.layout import LOCK_NAME, SET_ASIDE_NAME, START, origins
@@ -113,6 +115,55 @@ def set_aside(
     finally:
         OsDisk().close(fd)
     typer.echo(f"journal {name} set aside")
+
+
+@app.command("origins")
+@command
+def origins_(config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """List the journals that project into the database: when their replica was last seen, and which are lost."""
+    with opened(loaded(config)) as offline:
+        found = offline.origins.list(offline.actor)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ["journal", "records", "last seen", "declared lost", "by", "why"],
+        [
+            (
+                one.name,
+                one.records,
+                when(one.seen_ns),
+                *(("-",) * 3 if one.retirement is None else _told(one.retirement)),
+            )
+            for one in found
+        ],
+    )
+
+
+@app.command("retire-origin")
+@command
+def retire_origin(
+    origin: Annotated[str, typer.Argument(help="The journal that will never return.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; recorded for good.")],
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Declare lost a journal whose replica and disk are gone: its open calls are closed as aborted in the database, and a
+    record in this journal says who did it and why. There is no way back."""
+    settings = loaded(config)
+    with opened(settings) as offline:
+        done = offline.origins.retire(offline.actor, origin, reason, frozenset(origins(offline.journal_root)))
+        recorded = record_retirement(offline, done)
+    if as_json:
+        print_json({"retired": done, "recorded_in": recorded})
+        return
+    again = " (it had been before)" if done.again else ""
+    typer.echo(f"journal {origin} declared lost{again}; {done.aborted} open calls closed as aborted")
+    typer.echo(f"recorded in the journal {recorded} of this machine, and in the outbox of changes")
+
+
+def _told(retirement: Retirement) -> tuple[str, str, str]:
+    return when(retirement.at_ns), retirement.by, retirement.reason
 
 
 def _root(config: Path | None) -> Path:

@@ -12,11 +12,13 @@ _METRICS: Final[Header] = (b"content-type", b"text/plain; version=0.0.4; charset
 
 
 class Admin:
-    """The application of the administrative listener. `ready` gives why not, or empty; `metrics` the metrics' text."""
+    """The application of the administrative listener. `ready` gives why not, or empty; `metrics` the metrics' text;
+    `unshipped` how many bytes of the journal the store does not have."""
 
-    def __init__(self, ready: Callable[[], str], metrics: Callable[[], bytes]) -> None:
+    def __init__(self, ready: Callable[[], str], metrics: Callable[[], bytes], unshipped: Callable[[], int]) -> None:
         self._ready = ready
         self._metrics = metrics
+        self._unshipped = unshipped
 
     def accept(self, head: RequestHead) -> Accepted | Answer:
         """Everything here is answered on the head alone."""
@@ -26,7 +28,8 @@ class Admin:
             return Answer(200, (_TEXT,), b"alive\n")
         if head.path == b"/readyz":
             reason = self._ready()
-            return Answer(503, (_TEXT,), reason.encode() + b"\n") if reason else Answer(200, (_TEXT,), b"ready\n")
+            left = b"unshipped_bytes %d\n" % self._unshipped()
+            return Answer(503 if reason else 200, (_TEXT,), (reason or "ready").encode() + b"\n" + left)
         if head.path == b"/metrics":
             try:
                 return Answer(200, (_METRICS,), self._metrics())

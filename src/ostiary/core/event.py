@@ -26,6 +26,7 @@ class Kind(IntEnum):
     UNAUTHENTICATED = 4
     GAP = 5
     RECOVERED = 6
+    RETIRED = 7
 
 
 class Outcome(StrEnum):
@@ -172,4 +173,16 @@ class Recovered(msgspec.Struct, frozen=True):
 
     at_ns: int
     bytes_cut: int
+    aborted: int
+
+
+class Retired(msgspec.Struct, frozen=True):
+    """An operator declared the journal of another origin lost for good: who, when, why, the number of the first of its
+    records that the store does not have, and how many calls that left open."""
+
+    at_ns: int
+    origin: str
+    by: str
+    reason: str
+    records: int
     aborted: int

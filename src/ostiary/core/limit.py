@@ -183,6 +183,9 @@ JOURNAL_RECORD_BYTES_MAX: Final = 256 * 1024
 JOURNAL_SYNC_SECONDS: Final = 0.008
 JOURNAL_STALL_SECONDS_MAX: Final = 5.0
 JOURNAL_UNSYNCED_BYTES_MAX: Final = 32 * 1024 * 1024
+JOURNAL_DRAIN_SECONDS: Final = 10.0
+ORIGIN_SEEN_SECONDS: Final = 15.0
+ORIGIN_SILENCE_SECONDS: Final = 60.0
 
 # --- observation ------------------------------------------------------------------------------------------
 METRIC_LABEL_VALUES_MAX: Final = 200

@@ -19,6 +19,7 @@ class Permission(StrEnum):
     KEYS_WRITE = "keys:write"
     USAGE_READ = "usage:read"
     AUDIT_READ = "audit:read"
+    AUDIT_WRITE = "audit:write"
 
 
 ALL_PERMISSIONS: Final = frozenset(Permission)

@@ -9,6 +9,7 @@ from ostiary.core.error import OstiaryError
 from ostiary.core.limit import PROJECTOR_POLL_SECONDS
 from ostiary.govern.usage.ports import UsageView
 from ostiary.projector.ports import JournalSource
+from ostiary.projector.shipping import Shipped
 from ostiary.projector.step import project_origin
 
 
@@ -21,7 +22,7 @@ class Projector:
         self, source: JournalSource, view: UsageView, on_fault: Callable[[str, OstiaryError], None] | None = None
     ) -> None:
         self._source = source
-        self._view = view
+        self._view = Shipped(view)
         self._on_fault = on_fault
         self.faults: dict[str, OstiaryError] = {}
 
@@ -42,9 +43,26 @@ class Projector:
                 self.faults.pop(origin, None)
         return consumed
 
+    def unshipped(self) -> dict[str, int]:
+        """The bytes of the journal that the store does not have, by origin; reads a few files, not the store."""
+        return self._view.unshipped(self._source)
+
+    async def drain(self, hurry: asyncio.Event, seconds: float) -> dict[str, int]:
+        """Pass after pass until the store has everything, `seconds` are over or `hurry` is set, at least one; gives
+        what is left. A pass that has begun is ended: the store's own bounds hold for it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            await asyncio.to_thread(self.run_once)
+            left = await asyncio.to_thread(self.unshipped)
+            if not left or hurry.is_set() or loop.time() >= until:
+                return left
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(PROJECTOR_POLL_SECONDS, max(until - loop.time(), 0.0))):
+                    await hurry.wait()
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Pass after pass, in a thread, until `stop` is set; then one last pass, so that a clean shutdown leaves
-        nothing behind."""
+        """Pass after pass, in a thread, until `stop` is set; then one last pass."""
         seen: object = None
         while not stop.is_set():
             stamp = self._source.stamp()

@@ -19,3 +19,7 @@ class JournalSource(Protocol):
     def read(self, origin: str, start: Position) -> Iterator[Entry]:
         """What follows `start`; START is the beginning. OperatorError journal.corrupt where it cannot be read."""
         ...
+
+    def unread(self, origin: str, start: Position) -> int:
+        """How many bytes follow `start`. OperatorError journal.corrupt where that cannot be told."""
+        ...

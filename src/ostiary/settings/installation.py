@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ostiary.core.limit import CACHE_MEMORY_BYTES, DRAIN_SECONDS_MAX
+from ostiary.core.limit import CACHE_MEMORY_BYTES, DRAIN_SECONDS_MAX, JOURNAL_DRAIN_SECONDS
 from ostiary.settings.section import Name, Port, Seconds, Section
 
 
@@ -57,6 +57,7 @@ class JournalSettings(Section, frozen=True, kw_only=True):
 
     durability: Literal["process", "disk"] = "process"
     on_failure: Literal["refuse", "continue"] = "refuse"
+    drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = JOURNAL_DRAIN_SECONDS
 
 
 class LogSettings(Section, frozen=True, kw_only=True):

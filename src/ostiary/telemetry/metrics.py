@@ -7,10 +7,13 @@ and the ops process renders the sum of all.
 
 import contextlib
 from bisect import bisect_left
+from collections.abc import Callable
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from ostiary.core.event import CONDITION_FAILED, Closed, Outcome
 from ostiary.core.limit import METRIC_LABEL_VALUES_MAX
@@ -228,11 +231,30 @@ class Metrics:
         self.open_streams.set(open_count)
 
 
-def render_all() -> bytes:
-    """The metrics of all processes that share the directory, in Prometheus's text form."""
+def render_all(unshipped: Callable[[], int]) -> bytes:
+    """The metrics of all processes that share the directory, and those of the one that renders them, in Prometheus's text
+    form. `unshipped` gives the bytes of the journal that are not in the store."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
+    registry.register(Unshipped(unshipped))
     return generate_latest(registry)
+
+
+class Unshipped(Collector):
+    """`ostiary_journal_unshipped_bytes`: looked at when it is asked for, so that it stands in no shared file."""
+
+    def __init__(self, unshipped: Callable[[], int]) -> None:
+        self._unshipped = unshipped
+
+    def describe(self) -> list[Metric]:
+        """The metric without a value."""
+        return [GaugeMetricFamily("ostiary_journal_unshipped_bytes", "Journal bytes not yet in the store.")]
+
+    def collect(self) -> list[Metric]:
+        """The metric."""
+        (family,) = self.describe()
+        family.add_sample(family.name, {}, self._unshipped())
+        return [family]
 
 
 def render(registry: CollectorRegistry) -> bytes:

@@ -11,7 +11,7 @@ from ostiary.bootstrap.supervisor import Supervisor
 
 job = SupervisorJob(
     data=(), ops=None, lock_fd=int(os.environ["LOCK_FD"]), metrics_dir="", announcement="ready", log_level="info",
-    stop_seconds=1.0,
+    ship_seconds=1.0, stop_seconds=1.0,
 )
 raise SystemExit(Supervisor(job).run())
 """

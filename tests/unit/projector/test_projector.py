@@ -11,7 +11,7 @@ from ostiary.govern.usage.model import Dimension, Place, UsageQuery
 from ostiary.projector import step
 from ostiary.projector.loop import Projector
 from ostiary.projector.step import CONSUMER, day_of, fold, project_origin
-from ostiary.store.journal.layout import Position, segment_path
+from ostiary.store.journal.layout import START, Position, segment_path
 from ostiary.store.journal.reader import Entry, JournalFiles
 from ostiary.testing.disk import FaultDisk
 from tests.contract.backends import Sqlite
@@ -249,3 +249,54 @@ async def test_the_loop_projects_until_told_to_stop_and_once_more(root, stores):
     await task
     assert requests(stores) == 3
     stop(started)
+
+
+async def test_what_is_not_shipped_is_known_to_the_byte_also_while_the_store_is_away(root, stores):
+    started = journal(root, 12)
+    source = JournalFiles(root)
+    projector = Projector(source, stores.usage)
+    whole = source.unread(ORIGIN, START)
+    assert whole == sum(len(data.rstrip(b"\0")) for data in (one.read_bytes() for one in root.glob("*/*.seg")))
+    assert projector.unshipped() == {ORIGIN: whole}
+    projector.run_once()
+    assert projector.unshipped() == {}
+    place = stores.usage.place(CONSUMER, ORIGIN)
+    stores.close()
+    Client(started.writer).call()
+    started.writer.work()
+    projector.run_once()
+    assert projector.faults
+    left = source.unread(ORIGIN, Position(place.segment, place.offset, place.sequence))
+    assert projector.unshipped() == {ORIGIN: left}
+    assert 0 < left < whole
+    stop(started)
+    stores._open()
+
+
+async def test_a_drain_ends_when_the_store_has_everything_or_its_time_is_over(root, stores):
+    started = journal(root, 3)
+    stop(started)
+
+    class Away:
+        """A store that is away for so many looks."""
+
+        def __init__(self, looks):
+            self.looks = looks
+
+        def place(self, consumer, origin):
+            self.looks -= 1
+            if self.looks >= 0:
+                raise OperatorError(Code.STORE_UNAVAILABLE, "away")
+            return stores.usage.place(consumer, origin)
+
+        def apply(self, *words):
+            return stores.usage.apply(*words)
+
+    hurry = asyncio.Event()
+    away = Projector(JournalFiles(root), Away(10**9))
+    assert sum((await away.drain(hurry, 0.0)).values()) > 0
+    assert sum((await away.drain(hurry, 0.05)).values()) > 0
+    hurry.set()
+    assert sum((await away.drain(hurry, 3_600.0)).values()) > 0
+    assert await Projector(JournalFiles(root), Away(2)).drain(asyncio.Event(), 60.0) == {}
+    assert requests(stores) == 3

@@ -57,6 +57,10 @@ class JournalFiles:
         """See `read`."""
         return read(self._root / origin, start)
 
+    def unread(self, origin: str, start: Position) -> int:
+        """See `unread`."""
+        return unread(self._root / origin, start)
+
 
 def read(directory: Path, start: Position) -> Iterator[Entry]:
     """The records of an origin from `start` up to the mark as it stands now, then the iterator ends.
@@ -82,6 +86,21 @@ def read(directory: Path, start: Position) -> Iterator[Entry]:
         if last is not None:
             position = last.after
         position = Position(position.segment + 1, 0, position.sequence)
+
+
+def unread(directory: Path, start: Position) -> int:
+    """How many bytes `read` would give from `start` on: what is on the device and a consumer at `start` has not seen.
+
+    Reads the mark and, for each file in between, its first record. Raises OperatorError journal.corrupt where that
+    cannot be told.
+    """
+    mark = load_mark(directory)
+    if mark is None or start >= mark.position:
+        return 0
+    if start.segment == mark.segment:
+        return mark.offset - start.offset
+    kept = [number for number in segment_numbers(directory) if start.segment <= number <= mark.segment]
+    return sum(_limit(directory, number, mark) for number in kept) - start.offset
 
 
 def header(directory: Path, number: int) -> tuple[record.SegmentStarted, Frame] | None:

@@ -10,6 +10,7 @@ Verification reads only, takes no lock and may run beside the writer: records th
 checked too, and an unfinished one at the very end is counted, not blamed.
 """
 
+import datetime as dt
 import re
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import OperatorError
-from ostiary.core.event import Kind
+from ostiary.core.event import Kind, Retired
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.frame import FIRST_LINK, End, Frame, Walk
 from ostiary.store.journal.layout import (
@@ -57,7 +58,7 @@ class Anchor(msgspec.Struct, frozen=True):
 class OriginReport(msgspec.Struct, frozen=True):
     """What was found in one origin. `anchor` is the place of the mark, for a checkpoint; `open_calls` have no closing
     record (calls in flight, or left by a crash until the next start); `unfinished_bytes` stand after the last whole
-    record; `notes` are worth knowing and no fault."""
+    record; `notes` are worth knowing and no fault; `retired` are the origins that it says were declared lost."""
 
     origin: str
     records: int
@@ -67,16 +68,32 @@ class OriginReport(msgspec.Struct, frozen=True):
     anchor: Anchor | None
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    retired: tuple[Retired, ...] = ()
 
 
 def verify(root: Path, anchors: dict[str, Anchor] | None = None) -> list[OriginReport]:
-    """Every origin under `root`; with `anchors`, each must contain its anchor and none may be missing."""
+    """Every origin under `root`; with `anchors`, each must contain its anchor and none may be missing, unless a sound
+    journal here holds an operator's word that it was lost: then that is reported, and is no problem."""
     wanted = anchors or {}
     reports = [verify_origin(root / origin, wanted.get(origin)) for origin in origins(root)]
-    for origin in sorted(set(wanted) - {report.origin for report in reports}):
-        problem = Problem(str(root / origin), 0, "the checkpoint knows this origin, and it is gone")
-        reports.append(OriginReport(origin, 0, 0, 0, 0, None, (problem,), ()))
+    there = {report.origin for report in reports}
+    retired = {one.origin: (report.origin, one) for report in reports if not report.problems for one in report.retired}
+    for origin in sorted((set(wanted) | set(retired)) - there):
+        if origin in retired:
+            notes: tuple[str, ...] = (_declared(*retired[origin]),)
+            reports.append(OriginReport(origin, 0, 0, 0, 0, None, (), notes))
+        else:
+            problem = Problem(str(root / origin), 0, "the checkpoint knows this origin, and it is gone")
+            reports.append(OriginReport(origin, 0, 0, 0, 0, None, (problem,), ()))
     return reports
+
+
+def _declared(by_origin: str, one: Retired) -> str:
+    when = dt.datetime.fromtimestamp(one.at_ns // 1_000_000_000, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return (
+        f"declared lost on {when} by {one.by}: {one.reason}. Its records from {one.records} on are not in the store, "
+        f"{one.aborted} calls were closed as aborted (recorded in {by_origin})"
+    )
 
 
 def verify_origin(directory: Path, anchor: Anchor | None = None) -> OriginReport:
@@ -93,6 +110,7 @@ class _Verification:
         self._mark_met = False
         self._problems: list[Problem] = []
         self._notes: list[str] = []
+        self._retired: list[Retired] = []
         self._open_calls: dict[int, int] = {}
         self._unfinished = 0
         # Where the chain stands: the link and number to go on from; None after a problem lost them.
@@ -127,6 +145,7 @@ class _Verification:
             anchor=Anchor(mark.segment, mark.offset, mark.sequence, mark.link.hex()) if mark and reached else None,
             problems=tuple(self._problems),
             notes=tuple(self._notes),
+            retired=tuple(self._retired),
         )
 
     def _list(self, numbers: list[int], begun: list[tuple[int, record.SegmentStarted]]) -> None:
@@ -218,6 +237,10 @@ class _Verification:
             whole = self._link is not None and not self._problems
             if opened >= 0 and self._open_calls.pop(opened, None) is None and whole:
                 self._problem(path, frame.offset, f"record {sequence} closes call {opened}, which is not open")
+        elif frame.kind == Kind.RETIRED:
+            retired = record.decode(frame.kind, frame.payload)
+            assert isinstance(retired, Retired)
+            self._retired.append(retired)
         return 1
 
     def _landmarks(self, path: Path, number: int, frame: Frame, sequence: int) -> None:
