@@ -6,6 +6,7 @@ import itertools
 from ostiary.bootstrap.system import SystemClock
 from ostiary.store.postgresql import database as postgresql_database
 from ostiary.store.postgresql import schema
+from ostiary.store.postgresql.alerts import PostgresqlAlerts
 from ostiary.store.postgresql.installation import PostgresqlInstallation
 from ostiary.store.postgresql.keys import PostgresqlKeys
 from ostiary.store.postgresql.origins import PostgresqlOrigins
@@ -13,6 +14,7 @@ from ostiary.store.postgresql.outbox import PostgresqlOutbox
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
 from ostiary.store.postgresql.usage import PostgresqlUsage
+from ostiary.store.sqlite.alerts import SqliteAlerts
 from ostiary.store.sqlite.database import Database
 from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
@@ -41,6 +43,7 @@ class Sqlite:
         self.usage = SqliteUsage(self.database)
         self.outbox = SqliteOutbox(self.database)
         self.origins = SqliteOrigins(self.database)
+        self.alerts = SqliteAlerts(self.database)
 
     def other(self):
         return Sqlite(self.folder)
@@ -77,6 +80,7 @@ class Postgresql:
         self.usage = PostgresqlUsage(self.database)
         self.outbox = PostgresqlOutbox(self.database)
         self.origins = PostgresqlOrigins(self.database)
+        self.alerts = PostgresqlAlerts(self.database)
 
     def other(self):
         return Postgresql(None, self.schema)

@@ -18,7 +18,9 @@ ROW = LimitedRow("team/a/b", LimitRow(requests_per_minute=60_000, request_burst=
 async def main(url, names, worker, seconds):
     clock = SystemClock()
     counters = RedisCounters(url, worker, prefix=names, seconds_max=10.0, rebuild_seconds=0.0)
-    shared = SharedCounters(counters, worker, clock=clock, random=SystemRandom(), observer=Watching())
+    shared = SharedCounters(
+        counters, worker, clock=clock, random=SystemRandom(), observer=Watching(), alerted=lambda alert: None
+    )
     await shared.start()
     task = asyncio.get_running_loop().create_task(shared.run())
     server = redis.Redis.from_url(url)

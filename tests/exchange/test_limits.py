@@ -7,7 +7,7 @@ import pytest
 from ostiary.core.error import Code
 from ostiary.core.event import Kind
 from ostiary.simulator.behaviour import Behaviour, Fault
-from ostiary.snapshot.tables import BudgetedRow, BudgetRow, LimitedRow, LimitRow, Period
+from ostiary.snapshot.tables import BudgetedRow, BudgetRow, IncreaseRow, LimitedRow, LimitRow, Period
 from tests.exchange.harness import House, model
 
 TEAM, KEY, TENANT, USER = "team/acme/search", "key/acme/key-1", "tenant/acme", "user/acme/search"
@@ -133,6 +133,42 @@ async def test_a_soft_budget_only_alerts():
     for _ in range(3):
         assert (await one.chat()).status == 200
     assert one.observer.alerts == [(TEAM, 0.5), (TEAM, 1.0)]
+    recorded = one.journal.of(Kind.ALERT)
+    assert [(alert.scope, alert.share, alert.budget_nano) for alert in recorded] == [
+        (TEAM, 0.5, 1_000),
+        (TEAM, 1.0, 1_000),
+    ]
+    assert all(alert.start <= alert.at_ns // 10**9 < alert.end for alert in recorded)
+    one.check()
+
+
+async def test_a_journal_that_fails_for_an_alert_fails_no_call():
+    one = house(budgets=[(TEAM, budget(1_000, alerts=(0.5,), hard=False))])
+    one.journal.fail_at = (2,)  # after the opening record, before the closing one
+    assert (await one.chat()).status == 200
+    assert one.observer.alerts == [(TEAM, 0.5)]
+    assert not one.journal.of(Kind.ALERT)
+    one.check()
+
+
+async def test_an_increase_raises_the_budget_for_its_time_alone():
+    now = House().clock.now_ns() // 10**9
+    raised = budget(1_000, increases=(IncreaseRow(now + 10, now + 20, nano=10**9),))
+    one = house(budgets=[(TEAM, raised)])
+    assert (await one.chat(max_tokens=100)).status == 402
+    one.clock.advance(10.0)
+    assert (await one.chat(max_tokens=100)).status == 200
+    one.clock.advance(10.0)
+    assert (await one.chat(max_tokens=100)).status == 402
+    one.check()
+
+
+async def test_an_increase_holds_for_each_end_user_too():
+    now = House().clock.now_ns() // 10**9
+    one = house(budgets=[(USER, budget(1_000, increases=(IncreaseRow(0, now + 5, nano=10**9),)))])
+    assert (await one.chat(max_tokens=100, user="anna")).status == 200
+    one.clock.advance(10.0)
+    assert (await one.chat(max_tokens=100, user="bert")).status == 402
     one.check()
 
 

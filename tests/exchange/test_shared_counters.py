@@ -53,6 +53,7 @@ class Worker:
             clock=server.clock,
             random=Always(0.5),
             observer=self.observer,
+            alerted=self.house.world.alerts.tell,
             workers=workers,
             later=Never,
             gone=gone,

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ostiary.bootstrap.authentication import auth_row
+from ostiary.bootstrap.channels import doubts
 from ostiary.bootstrap.counters import check_extra, shared_url, warnings_of
 from ostiary.bootstrap.expression import refused
 from ostiary.bootstrap.known import decided_by_callers, known_models, price_row, rates_of, traits_of
@@ -159,6 +160,7 @@ class _Compiler:
             )
         self.listener(("admin",), settings.admin.host, insecure=settings.admin.insecure)
         storage_url(self.loaded)
+        self.warnings += doubts(self.loaded)
         if holds_password(settings.storage.url):
             self.warnings.append("storage.url: the password stands in the file itself; use ${env:NAME} or ${file:path}")
         if hosts := unverified(settings.storage.url):

@@ -32,6 +32,7 @@ from ostiary.core.event import Kind, Unauthenticated
 from ostiary.core.limit import CONNECTIONS_MAX, LEDGER_SECONDS, SECRETS_POLL_SECONDS, SNAPSHOT_POLL_SECONDS
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.audit import record
+from ostiary.gateway.audit.alerts import Alerts
 from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.audit.refusals import Refusals
 from ostiary.gateway.dialect import ClientDialect, ProviderDialect
@@ -189,7 +190,13 @@ class Worker:
         self.replays = FileReplays(data_dir / "replay", self.clock)
         digest_key = (data_dir / "digest.key").read_bytes()
         self.shared = shared_counters(
-            job, opened.origin, index, clock=self.clock, random=SystemRandom(), observer=self.metrics
+            job,
+            opened.origin,
+            index,
+            clock=self.clock,
+            random=SystemRandom(),
+            observer=self.metrics,
+            alerted=Alerts(self.journal, self.metrics).tell,
         )
         self.world = World(
             index=index,
@@ -213,7 +220,7 @@ class Worker:
         self.ledger = (
             Ledger(data_dir, holds) if isinstance(holds, Holds) else Ledger(data_dir, holds.escrow, self.journal.origin)
         )
-        counted = self.ledger.restore(index)
+        counted = self.ledger.restore(index, self.clock.now_ns() // 1_000_000_000)
         if counted:
             _log.info("budgets_restored", records=counted)
         self.metrics.known_models(frozenset(index.models))

@@ -18,6 +18,7 @@ from ostiary.core.event import Closed, Kind
 from ostiary.core.usage import Nano
 from ostiary.gateway.audit import record
 from ostiary.gateway.meter.hold import Holds, Spent
+from ostiary.gateway.meter.increase import as_of
 from ostiary.snapshot.index import Index
 from ostiary.snapshot.tables import BudgetedRow, BudgetRow
 from ostiary.store.journal.layout import START, Position
@@ -52,7 +53,7 @@ class Ledger:
         self._places: dict[str, Position] = {}
         self._written: bytes = b""
 
-    def restore(self, index: Index) -> int:
+    def restore(self, index: Index, now_seconds: int) -> int:
         """Bring the accounts to where the journal is; the number of records read. Nothing is read where the snapshot
         has no budget. Raises OperatorError journal.corrupt where the journal cannot be read: a budget that cannot be
         told must not be guessed."""
@@ -63,7 +64,8 @@ class Ledger:
             for scope, spent in checkpoint.spent.items():
                 row = _row(index, scope)
                 if row is not None:
-                    self._holds.load(scope, row.budget, spent)
+                    (raised,) = as_of(now_seconds, (BudgetedRow(scope, row.budget),))
+                    self._holds.load(scope, raised.budget, spent)
         count = 0
         for origin in self._journal.origins():
             if self._origin not in ("", origin):
@@ -80,11 +82,12 @@ class Ledger:
     def _count(self, index: Index, payload: bytes) -> None:
         closed = record.decode(Kind.CLOSED, payload)
         if isinstance(closed, Closed) and closed.cost is not None:
+            at_seconds = closed.at_ns // 1_000_000_000
             self._holds.restore(
-                scopes_of(index, closed),
+                as_of(at_seconds, scopes_of(index, closed)),
                 Nano(closed.cost.nano),
                 closed.usage.total_tokens,
-                closed.at_ns // 1_000_000_000,
+                at_seconds,
             )
 
     def snapshot(self, origin: str, place: Position) -> bytes:
@@ -120,7 +123,7 @@ def spent_by(data_dir: Path, origin: str, index: Index) -> dict[str, Spent]:
     """What the journal of an origin that nobody writes says was spent. Raises OperatorError journal.corrupt."""
     holds = Holds()
     ledger = Ledger(data_dir, holds, origin)
-    ledger.restore(index)
+    ledger.restore(index, 0)
     return holds.spent()
 
 

@@ -84,6 +84,7 @@ class Offline:
         self.usage_store = self.storage.usage
         self.outbox = self.storage.outbox
         self.origin_store = self.storage.origins
+        self.alerts = self.storage.alerts
         self.tenants = TenantService(self.tenant_store, self.overlay, self.clock, self.ids)
         self.teams = TeamService(self.team_store, self.tenant_store, self.overlay, self.clock, self.ids)
         self.keys = KeyService(

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from ostiary.bootstrap.job import OpsJob
+from ostiary.bootstrap.notifier import Notifier
 from ostiary.bootstrap.offline import Offline
 from ostiary.bootstrap.publication import Publication
 from ostiary.bootstrap.ready import tell_ready
@@ -63,6 +64,9 @@ class Ops:
         self._running = settings if self.publication.taken else None
         self.projector = Projector(JournalFiles(self.offline.journal_root), self.offline.usage_store, self._faulted)
         self._lost = ""
+        self.notifier = Notifier(self.offline.alerts, self.clock)
+        if not refused:
+            self.notifier.configure(self.loaded)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
@@ -83,6 +87,7 @@ class Ops:
             loop.create_task(self.projector.run(self._stop)),
             loop.create_task(self._watch()),
             loop.create_task(self._keep()),
+            loop.create_task(self.notifier.run(self._stop, self._undelivered)),
             loop.create_task(self._be_seen()),
         ]
         stopping = loop.create_task(self._stop.wait())
@@ -129,6 +134,10 @@ class Ops:
     def _faulted(self, origin: str, error: OstiaryError) -> None:
         if self._worth_saying(origin):
             _log.error("projection_failed", origin=origin, reason=error.message)
+
+    def _undelivered(self, reason: str) -> None:
+        if self._worth_saying(f"alerts: {reason}"):
+            _log.error("alerts_held_up", reason=reason)
 
     def _worth_saying(self, what: str) -> bool:
         """Whether this was not said within the last minute."""
@@ -220,6 +229,7 @@ class Ops:
             if error.code is Code.STORE_UNAVAILABLE:  # nothing is wrong with the file: it is tried at each look
                 self._seen_file = (0, 0, 0)
             raise
+        self.notifier.configure(self.loaded)
         _log.info("configuration_taken", warnings=len(self.publication.warnings))
         for text in (*self.publication.warnings, *self._at_next_start()):
             _log.warning("configuration", reason=text)

@@ -6,6 +6,7 @@ from ostiary.bootstrap.storage import Storage
 from ostiary.core.port import Clock
 from ostiary.govern.migration import Migration, Plan
 from ostiary.store.postgresql import schema
+from ostiary.store.postgresql.alerts import PostgresqlAlerts
 from ostiary.store.postgresql.database import Database
 from ostiary.store.postgresql.installation import PostgresqlInstallation
 from ostiary.store.postgresql.keys import PostgresqlKeys
@@ -33,6 +34,7 @@ def opened(url: str, clock: Clock) -> Storage:
         keys=PostgresqlKeys(database),
         usage=PostgresqlUsage(database),
         origins=PostgresqlOrigins(database),
+        alerts=PostgresqlAlerts(database),
         shared=True,
     )
 

@@ -1,13 +1,14 @@
 """Limits, budgets, fallbacks and kept answers of the operator's file as rows of a snapshot."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ostiary.core.error import Code
 from ostiary.core.usage import NANO_PER_UNIT
-from ostiary.settings import AnswerCacheSettings, BudgetSettings, LimitSettings
-from ostiary.snapshot.tables import BudgetRow, CacheRow, CacheScope, LimitRow, Period
+from ostiary.settings import AnswerCacheSettings, BudgetSettings, IncreaseSettings, LimitSettings
+from ostiary.snapshot.tables import BudgetRow, CacheRow, CacheScope, IncreaseRow, LimitRow, Period
 
 _BURST_SHARE: Final = 6
 """A sixth of a minute's requests, ten seconds' worth, may come at once unless the file says otherwise."""
@@ -53,7 +54,7 @@ def budget_row(budget: BudgetSettings) -> BudgetRow:
     if budget.amount is None and budget.tokens is None:
         raise ValueError("a budget needs an `amount`, `tokens`, or both")
     try:
-        ZoneInfo(budget.time_zone)
+        zone = ZoneInfo(budget.time_zone)
     except (ValueError, ZoneInfoNotFoundError) as error:
         raise ValueError(
             f"no time zone `{budget.time_zone}`; names are those of the IANA database, such as Europe/Zurich"
@@ -66,4 +67,34 @@ def budget_row(budget: BudgetSettings) -> BudgetRow:
         time_zone=budget.time_zone,
         alerts=tuple(sorted(set(budget.alerts))),
         hard=budget.hard,
+        increases=tuple(_increase_row(one, budget, zone) for one in budget.increases),
     )
+
+
+def _increase_row(increase: IncreaseSettings, budget: BudgetSettings, zone: ZoneInfo) -> IncreaseRow:
+    """The row of an increase: whole days of the budget's time zone. Raises ValueError, told in the file's terms."""
+    if increase.amount is None and increase.tokens is None:
+        raise ValueError("an increase needs an `amount`, `tokens`, or both")
+    if (increase.amount is not None and budget.amount is None) or (
+        increase.tokens is not None and budget.tokens is None
+    ):
+        raise ValueError("an increase can only raise what the budget bounds: its `amount`, its `tokens`")
+    start = 0 if increase.since is None else _midnight(increase.since, zone)
+    end = _midnight(increase.until, zone, days=1)
+    if end <= start:
+        raise ValueError(f"an increase until {increase.until} cannot begin on {increase.since}")
+    return IncreaseRow(
+        start=start,
+        end=end,
+        nano=0 if increase.amount is None else int(Decimal(increase.amount) * NANO_PER_UNIT),
+        tokens=increase.tokens or 0,
+    )
+
+
+def _midnight(day: str, zone: ZoneInfo, days: int = 0) -> int:
+    """The seconds since 1970 at which a local day, or the one `days` later, begins."""
+    try:
+        date = dt.date.fromisoformat(day) + dt.timedelta(days=days)
+        return int(dt.datetime.combine(date, dt.time(), zone).timestamp())
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"there is no day {day}") from error

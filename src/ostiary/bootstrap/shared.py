@@ -1,11 +1,13 @@
 """The shared counters of one data worker: their adapter, and under which names it states what."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from ostiary.bootstrap.job import CountersJob, DataJob
 from ostiary.bootstrap.ledger import spent_by
 from ostiary.core.error import Code, OperatorError
+from ostiary.core.event import BudgetAlert
 from ostiary.core.limit import EXCHANGE_SECONDS_MAX
 from ostiary.gateway.counting.shared import SharedCounters
 from ostiary.gateway.ports import Clock, Counters, Observer, Random
@@ -14,7 +16,14 @@ from ostiary.store.journal.layout import origins
 
 
 def shared_counters(
-    job: DataJob, origin: str, index: Index, *, clock: Clock, random: Random, observer: Observer
+    job: DataJob,
+    origin: str,
+    index: Index,
+    *,
+    clock: Clock,
+    random: Random,
+    observer: Observer,
+    alerted: Callable[[BudgetAlert], None],
 ) -> SharedCounters | None:
     """The counters that workers share, where the operator has some. Nothing is sent yet. Raises OperatorError
     config.invalid, journal.corrupt."""
@@ -28,6 +37,7 @@ def shared_counters(
         clock=clock,
         random=random,
         observer=observer,
+        alerted=alerted,
         workers=counters.workers,
         gone=tuple(
             (worker_name(counters, one), spent_by(data_dir, one, index))

@@ -23,8 +23,10 @@ from ostiary.govern.ports import Database, Installation, Outbox
 from ostiary.govern.teams.ports import TeamStore
 from ostiary.govern.tenants.ports import TenantStore
 from ostiary.govern.usage.ports import UsageStore
+from ostiary.jobs.alerts.ports import AlertQueue
 from ostiary.settings import Loaded
 from ostiary.store.sqlite import database as sqlite
+from ostiary.store.sqlite.alerts import SqliteAlerts
 from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
 from ostiary.store.sqlite.origins import SqliteOrigins
@@ -53,6 +55,7 @@ class Storage:
     keys: KeyStore
     usage: UsageStore
     origins: OriginStore
+    alerts: AlertQueue
     shared: bool
 
 
@@ -90,6 +93,7 @@ def open_storage(loaded: Loaded, data_dir: Path, clock: Clock) -> Storage:
         keys=SqliteKeys(database),
         usage=SqliteUsage(database),
         origins=SqliteOrigins(database),
+        alerts=SqliteAlerts(database),
         shared=False,
     )
 

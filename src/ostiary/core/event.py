@@ -27,6 +27,7 @@ class Kind(IntEnum):
     GAP = 5
     RECOVERED = 6
     RETIRED = 7
+    ALERT = 8
 
 
 class Outcome(StrEnum):
@@ -186,3 +187,19 @@ class Retired(msgspec.Struct, frozen=True):
     reason: str
     records: int
     aborted: int
+
+
+class BudgetAlert(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A share of a scope's budget was reached for the first time in the period from `start` to `end` (seconds since 1970).
+    `spent_*` is what had been spent by then, `budget_*` the budget as it stood (None: no bound of that kind)."""
+
+    at_ns: int
+    scope: str
+    share: float
+    start: int
+    end: int
+    spent_nano: int = 0
+    spent_tokens: int = 0
+    budget_nano: int | None = None
+    budget_tokens: int | None = None
+    currency: str = "USD"

@@ -15,6 +15,7 @@ from ostiary.gateway.audit import record
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.meter import price
 from ostiary.gateway.meter.hold import Exhausted, Hold, exhausted
+from ostiary.gateway.meter.increase import as_of
 from ostiary.gateway.meter.limits import Taken
 from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.ports import Receipt
@@ -82,6 +83,8 @@ class Account:
                 raise CallerError(Code.PRICE_UNKNOWN, f"No price is known for {target.name}.", param="model")
             dearest = max(dearest, most)
         budgets = grant.budgets_of(self._draft.end_user)
+        if grant.raised:
+            budgets = as_of(seconds, budgets)
         hold = self._world.holds.reserve(Nano(dearest), bound.total_tokens, budgets, seconds)
         if isinstance(hold, asyncio.Future):
             return self._reserved(hold, dearest, seconds)
@@ -106,8 +109,9 @@ class Account:
 
     def count(self, grant: Grant) -> None:
         """Hold nothing, yet charge what will be consumed to every budget: for what was not asked for beforehand."""
-        budgets = grant.budgets_of(self._draft.end_user)
-        hold = self._world.holds.reserve(Nano(0), 0, budgets, self._seconds())
+        seconds = self._seconds()
+        budgets = as_of(seconds, grant.budgets_of(self._draft.end_user))
+        hold = self._world.holds.reserve(Nano(0), 0, budgets, seconds)
         self._hold = hold if isinstance(hold, Hold) else None  # what costs nothing needs no room
 
     async def open(self, target: str) -> None:
@@ -142,7 +146,7 @@ class Account:
         draft, world = self._draft, self._world
         if hold is not None:
             for alert in world.holds.settle(hold, nano, draft.usage.total_tokens, self._seconds()):
-                world.observer.alerted(alert.scope, alert.share)
+                world.alerts.tell(alert)
         taken, self._taken = self._taken, None
         if taken is not None:
             used = draft.usage.total_tokens if draft.cost is not None or hold is not None else None

@@ -10,6 +10,7 @@ from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
+from ostiary.gateway.audit.alerts import Alerts
 from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.cache.answers import AnswerCache, Answers
 from ostiary.gateway.cache.flight import Flights
@@ -74,6 +75,7 @@ class World:
         self.synced_first = journal.durability == "disk"
         self.credentials = credentials
         self.observer = observer
+        self.alerts = Alerts(journal, observer)
         self.clock = clock
         self.ids = ids
         self.random = random

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import OstiaryError
-from ostiary.core.event import Gap, Kind, Opened, Outcome, Recovered, Unauthenticated
+from ostiary.core.event import BudgetAlert, Gap, Kind, Opened, Outcome, Recovered, Unauthenticated
 from ostiary.core.limit import PROJECTOR_BATCH_RECORDS
 from ostiary.core.usage import Usage
 from ostiary.gateway.audit import record
@@ -124,6 +124,8 @@ def fold(origin: str, entries: Iterable[Entry]) -> Batch:
             batch.gaps.append((entry.sequence, value))
         elif isinstance(value, Recovered):
             batch.recoveries.append((entry.sequence, value))
+        elif isinstance(value, BudgetAlert):
+            batch.alerts.append(value)
     for sequence, entry in opening.items():
         try:
             value = record.decode(entry.kind, entry.payload)

@@ -16,7 +16,7 @@ from ostiary.settings.file import (
     schema,
 )
 from ostiary.settings.installation import AdminSettings, ServerSettings, StorageSettings
-from ostiary.settings.limit import BudgetSettings, LimitSettings
+from ostiary.settings.limit import BudgetSettings, IncreaseSettings, LimitSettings
 from ostiary.settings.model import (
     AnswerCacheSettings,
     FallbackSettings,
@@ -38,6 +38,7 @@ __all__ = [
     "AuthSettings",
     "BudgetSettings",
     "FallbackSettings",
+    "IncreaseSettings",
     "KeySettings",
     "KnownSettings",
     "LimitSettings",

@@ -11,6 +11,7 @@ import msgspec
 from ostiary.control.located import compose, misplaced
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.limit import SUPPLIED_KEY_CHARS_MIN
+from ostiary.settings.alert import AlertSettings
 from ostiary.settings.installation import (
     AdminSettings,
     CacheSettings,
@@ -43,6 +44,7 @@ class Settings(Section, frozen=True, kw_only=True):
     journal: JournalSettings = JournalSettings()
     pricing: PricingSettings = PricingSettings()
     cache: CacheSettings = CacheSettings()
+    alerts: AlertSettings = AlertSettings()
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, ModelSettings] = {}

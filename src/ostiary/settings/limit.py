@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from ostiary.core.limit import CONCURRENT_REQUESTS_MAX, RATE_PER_MINUTE_MAX
-from ostiary.settings.section import Amount, Section
+from ostiary.settings.section import Amount, Day, Section
 
 
 class LimitSettings(Section, frozen=True, kw_only=True):
@@ -18,6 +18,16 @@ class LimitSettings(Section, frozen=True, kw_only=True):
     concurrent_requests: Annotated[int, Meta(ge=1, le=CONCURRENT_REQUESTS_MAX)] | None = None
 
 
+class IncreaseSettings(Section, frozen=True, kw_only=True):
+    """More of a budget for a time: from the day `since` (now, where there is none) to the end of the day `until`."""
+
+    until: Day
+    since: Day | None = None
+    amount: Amount | None = None
+    tokens: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    reason: Annotated[str, Meta(max_length=200)] = ""
+
+
 class BudgetSettings(Section, frozen=True, kw_only=True):
     """What one scope may spend in a period."""
 
@@ -28,6 +38,7 @@ class BudgetSettings(Section, frozen=True, kw_only=True):
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     alerts: Annotated[list[Annotated[float, Meta(gt=0, le=10)]], Meta(max_length=10)] = []
     hard: bool = True
+    increases: Annotated[list[IncreaseSettings], Meta(max_length=20)] = []
 
 
 class EachUserSettings(Section, frozen=True, kw_only=True):

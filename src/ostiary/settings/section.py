@@ -27,6 +27,7 @@ OmittedField = Annotated[str, Meta(pattern=r"^[a-z_]{1,64}$")]
 EnvironmentWord = Literal["sandbox", "staging", "production"]
 
 
+Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="YYYY-MM-DD")]
 Amount = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$", description="decimal units of the currency")]
 
 

@@ -249,9 +249,18 @@ class Period(StrEnum):
     TOTAL = "total"
 
 
+class IncreaseRow(msgspec.Struct, frozen=True):
+    """What a budget is raised by from `start` until `end` (seconds since 1970, the latter not in it)."""
+
+    start: int
+    end: int
+    nano: int = 0
+    tokens: int = 0
+
+
 class BudgetRow(msgspec.Struct, frozen=True):
     """What one scope may spend in a period: nano-units of `currency`, tokens, or both (None: no bound). A soft budget
-    only alerts. `alerts` are shares of it, ascending."""
+    only alerts. `alerts` are shares of it, ascending. `increases` raise it for a time."""
 
     nano: int | None = None
     tokens: int | None = None
@@ -260,6 +269,7 @@ class BudgetRow(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
     alerts: tuple[float, ...] = ()
     hard: bool = True
+    increases: tuple[IncreaseRow, ...] = ()
 
 
 class LimitedRow(msgspec.Struct, frozen=True):

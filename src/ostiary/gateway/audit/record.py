@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import Code
-from ostiary.core.event import Closed, Gap, Kind, Opened, Outcome, Recovered, Retired, Unauthenticated
+from ostiary.core.event import BudgetAlert, Closed, Gap, Kind, Opened, Outcome, Recovered, Retired, Unauthenticated
 
 SEGMENT_FORMAT: Final = 1
 """Version of the frame format itself, in each segment's first record."""
@@ -43,7 +43,7 @@ class _Closing(msgspec.Struct, frozen=True):
     opened: int = -1
 
 
-Record = SegmentStarted | Opened | Closed | Unauthenticated | Gap | Recovered | Retired
+Record = SegmentStarted | Opened | Closed | Unauthenticated | Gap | Recovered | Retired | BudgetAlert
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[int, msgspec.json.Decoder[Record]]] = {
@@ -55,6 +55,7 @@ _DECODERS: Final[dict[int, msgspec.json.Decoder[Record]]] = {
     Kind.GAP: msgspec.json.Decoder(Gap),
     Kind.RECOVERED: msgspec.json.Decoder(Recovered),
     Kind.RETIRED: msgspec.json.Decoder(Retired),
+    Kind.ALERT: msgspec.json.Decoder(BudgetAlert),
 }
 _CLOSING: Final = msgspec.json.Decoder(_Closing)
 

@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import Code, GatewayError
+from ostiary.core.event import BudgetAlert
 from ostiary.core.usage import Nano
 from ostiary.gateway.counting.circuit import Circuit
 from ostiary.gateway.meter.escrow import Escrow, Need, Sent
-from ostiary.gateway.meter.hold import Alert, Exhausted, Hold
-from ostiary.gateway.ports import BudgetAnswer, BudgetBatch, Clock, Observer
+from ostiary.gateway.meter.hold import Exhausted, Hold
+from ostiary.gateway.ports import BudgetAnswer, BudgetBatch, Clock
 from ostiary.snapshot.tables import BudgetedRow
 
 _NO_ALERTS: Final = ()
@@ -31,12 +32,14 @@ class _Waiting(msgspec.Struct):
 class SharedHolds:
     """Has the methods of Holds; `reserve` gives a future where leases are asked for. `wake` asks for an exchange."""
 
-    def __init__(self, circuit: Circuit, clock: Clock, observer: Observer, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, circuit: Circuit, clock: Clock, alerted: Callable[[BudgetAlert], None], wake: Callable[[], None]
+    ) -> None:
         self.escrow = Escrow()
         self.rebuilding_seconds = 0.0
         self._circuit = circuit
         self._clock = clock
-        self._observer = observer
+        self._alerted = alerted
         self._wake = wake
         self._waiting: deque[_Waiting] = deque()
         self._sent: tuple[Sent, list[_Waiting]] | None = None
@@ -56,8 +59,8 @@ class SharedHolds:
         self._wake()
         return future
 
-    def settle(self, hold: Hold, nano: Nano, tokens: int = 0, now_seconds: int = 0) -> Sequence[Alert]:
-        """See Holds; the counters hear of it at the next beat, and alerts are told to the observer then."""
+    def settle(self, hold: Hold, nano: Nano, tokens: int = 0, now_seconds: int = 0) -> Sequence[BudgetAlert]:
+        """See Holds; the counters hear of it at the next beat, and what that sets off is told then."""
         self.escrow.settle(hold, nano, tokens, now_seconds)
         return _NO_ALERTS
 
@@ -107,7 +110,19 @@ class SharedHolds:
         self._waiting.extendleft(reversed(again))
         for stated, lent in zip(sent.batch.stated, answer.accounts, strict=True):
             for share in lent.crossed:
-                self._observer.alerted(stated.scope, share)
+                self._alerted(
+                    BudgetAlert(
+                        at_ns=self._clock.now_ns(),
+                        scope=stated.scope,
+                        share=share,
+                        start=stated.start,
+                        end=stated.end,
+                        spent_nano=lent.spent_nano,
+                        spent_tokens=lent.spent_tokens,
+                        budget_nano=stated.budget_nano,
+                        budget_tokens=stated.budget_tokens,
+                    )
+                )
         if answer.rebuilding_seconds > 0:
             self._refuse_all(_unavailable("are being built anew", max(answer.rebuilding_seconds, _RETRY_SECONDS)))
         if self._waiting or self.escrow.meeting:

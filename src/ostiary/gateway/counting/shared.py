@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from ostiary.core.error import GatewayError
+from ostiary.core.event import BudgetAlert
 from ostiary.core.limit import BEAT_SECONDS, RECONNECT_SECONDS_MAX
 from ostiary.gateway.counting.budgets import SharedHolds
 from ostiary.gateway.counting.circuit import Circuit
@@ -34,6 +35,7 @@ class SharedCounters:
         clock: Clock,
         random: Random,
         observer: Observer,
+        alerted: Callable[[BudgetAlert], None],
         workers: int = 1,
         later: Callable[[float, Callable[[], None]], Timer] | None = None,
         gone: Iterable[tuple[str, dict[str, Spent]]] = (),
@@ -48,7 +50,7 @@ class SharedCounters:
         self._beat = True
         self._reconciled = False
         self.limits = SharedLimits(self._circuit, clock, self._due.set, workers)
-        self.holds = SharedHolds(self._circuit, clock, observer, self._due.set)
+        self.holds = SharedHolds(self._circuit, clock, alerted, self._due.set)
         self._gone = tuple(name for name, _ in gone)
         self.holds.escrow.gone(
             Stated(scope, one.start, others=(Other(name, one.nano, one.tokens, 0, 0, final=True),), mine=False)

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import CallerError, Code
+from ostiary.core.event import BudgetAlert
 from ostiary.core.limit import BUDGET_SCOPES_MAX
 from ostiary.core.usage import NANO_PER_UNIT, Nano, Usage
 from ostiary.gateway.meter.period import bounds
@@ -34,15 +35,6 @@ class Exhausted(msgspec.Struct, frozen=True):
     remaining_nano: int | None
     remaining_tokens: int | None
     ends_seconds: int
-
-
-class Alert(msgspec.Struct, frozen=True):
-    """A share of a budget was reached for the first time in its period."""
-
-    scope: str
-    share: float
-    spent_nano: int
-    spent_tokens: int
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -106,7 +98,7 @@ class Holds:
             account.held_tokens += tokens
         return hold
 
-    def settle(self, hold: Hold, nano: Nano, tokens: int = 0, now_seconds: int = 0) -> Sequence[Alert]:
+    def settle(self, hold: Hold, nano: Nano, tokens: int = 0, now_seconds: int = 0) -> Sequence[BudgetAlert]:
         """Close a hold at what the call cost (0: released); the alerts that this sets off. Raises ValueError where it
         is not open."""
         if self._open.pop(hold.number, None) is None:
@@ -115,12 +107,12 @@ class Holds:
         self.settled_nano += nano
         if not hold.scopes:
             return _NOTHING
-        alerts: list[Alert] = []
+        alerts: list[BudgetAlert] = []
         for one in hold.scopes:
             account = self._account(one, now_seconds)
             account.held_nano -= hold.nano
             account.held_tokens -= hold.tokens
-            alerts += _charge(account, one, nano, tokens)
+            alerts += _charge(account, one, nano, tokens, now_seconds)
         return alerts
 
     def restore(self, scopes: Sequence[BudgetedRow], nano: Nano, tokens: int, at_seconds: int) -> None:
@@ -128,7 +120,7 @@ class Holds:
         for one in scopes:
             account = self._account(one, at_seconds)
             if at_seconds >= account.start:
-                _charge(account, one, nano, tokens)
+                _charge(account, one, nano, tokens, at_seconds)
 
     def spent(self) -> dict[str, Spent]:
         """What every scope has spent in its period; holds are not in it."""
@@ -201,16 +193,31 @@ def _units(nano: int) -> str:
     return f"{nano // NANO_PER_UNIT}.{nano % NANO_PER_UNIT:09d}".rstrip("0").rstrip(".")
 
 
-def _charge(account: _Account, one: BudgetedRow, nano: int, tokens: int) -> list[Alert]:
+def _charge(account: _Account, one: BudgetedRow, nano: int, tokens: int, now_seconds: int) -> list[BudgetAlert]:
     account.spent_nano += nano
     account.spent_tokens += tokens
-    alerts = one.budget.alerts
+    budget = one.budget
+    alerts = budget.alerts
     if not alerts:
         return []
-    share = _share(account, one.budget)
+    share = _share(account, budget)
     crossed = [at for at in alerts if account.told < at <= share]
     account.told = max(account.told, share)
-    return [Alert(one.scope, at, account.spent_nano, account.spent_tokens) for at in crossed]
+    return [
+        BudgetAlert(
+            at_ns=now_seconds * 1_000_000_000,
+            scope=one.scope,
+            share=at,
+            start=account.start,
+            end=account.end,
+            spent_nano=account.spent_nano,
+            spent_tokens=account.spent_tokens,
+            budget_nano=budget.nano,
+            budget_tokens=budget.tokens,
+            currency=budget.currency,
+        )
+        for at in crossed
+    ]
 
 
 def _share(account: _Account, budget: BudgetRow) -> float:

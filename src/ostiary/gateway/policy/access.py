@@ -32,7 +32,7 @@ class Grant(msgspec.Struct, frozen=True):
     """What one principal may do with one model it may use: bounds on tool rounds and output tokens, and the answer
     where a call keeps them. `private` says that some target is the company's own. `limits` and `budgets` are those of
     all scopes the call belongs to; `each_limit` and `each_budget` hold for each end user on its own. `regions` and
-    `private_only` are what the team binds its calls to."""
+    `private_only` are what the team binds its calls to. `raised` says that some budget has increases."""
 
     model: ModelRow
     tool_depth_max: int
@@ -45,6 +45,7 @@ class Grant(msgspec.Struct, frozen=True):
     each_budget: BudgetedRow | None = None
     regions: tuple[str, ...] = ()
     private_only: bool = False
+    raised: bool = False
 
     def limits_of(self, end_user: str) -> tuple[LimitedRow, ...]:
         """The limits of a call that names this end user (empty: none; the nameless share one)."""
@@ -160,6 +161,7 @@ class _Scopes(TypedDict):
     budgets: tuple[BudgetedRow, ...]
     each_limit: LimitedRow | None
     each_budget: BudgetedRow | None
+    raised: bool
 
 
 def _scopes(index: Index, principal: Principal, model: str) -> _Scopes:
@@ -167,11 +169,14 @@ def _scopes(index: Index, principal: Principal, model: str) -> _Scopes:
     tenant, team = principal.tenant, principal.team
     names = (f"tenant/{tenant}", f"team/{tenant}/{team}", f"key/{tenant}/{principal.key_id}", f"model/{model}")
     each = f"user/{tenant}/{team}"
+    budgets = tuple(index.budgets[name] for name in names if name in index.budgets)
+    each_budget = index.budgets.get(each)
     return {
         "limits": tuple(index.limits[name] for name in names if name in index.limits),
-        "budgets": tuple(index.budgets[name] for name in names if name in index.budgets),
+        "budgets": budgets,
         "each_limit": index.limits.get(each),
-        "each_budget": index.budgets.get(each),
+        "each_budget": each_budget,
+        "raised": any(one.budget.increases for one in (*budgets, each_budget) if one is not None),
     }
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from ostiary.core.event import Gap, Outcome, Recovered, Unauthenticated
+from ostiary.core.event import BudgetAlert, Gap, Outcome, Recovered, Unauthenticated
 from ostiary.core.usage import Usage
 
 
@@ -94,6 +94,7 @@ class Batch(msgspec.Struct):
     gaps: list[tuple[int, Gap]]
     recoveries: list[tuple[int, Recovered]]
     unreadable: list[tuple[int, int]]
+    alerts: list[BudgetAlert] = []
 
 
 class Place(msgspec.Struct, frozen=True, order=True):

@@ -11,7 +11,7 @@ from ostiary.core.limit import MODEL_NAME_BYTES_MAX, USAGE_PARTITIONS_AHEAD_COUN
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.daily import daily
 from ostiary.govern.usage.model import Batch, CallRow, Consumed, Dimension, Place, UsageLine, UsageQuery
-from ostiary.store.postgresql import offsets
+from ostiary.store.postgresql import alerts, offsets
 from ostiary.store.postgresql.database import Database, Row, Tx, Value, legible
 from ostiary.store.postgresql.partitions import Partitions
 
@@ -191,6 +191,7 @@ def _add(tx: Tx, origin: str, batch: Batch) -> None:
         [(origin, sequence, item.at_ns, item.bytes_cut, item.aborted) for sequence, item in batch.recoveries],
     )
     tx.run_many(_INSERT_UNREADABLE, [(origin, sequence, kind) for sequence, kind in batch.unreadable])
+    alerts.add(tx, batch.alerts)
 
 
 def _legible(call: CallRow) -> CallRow:

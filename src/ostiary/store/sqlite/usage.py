@@ -8,7 +8,7 @@ import msgspec
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.daily import daily
 from ostiary.govern.usage.model import Batch, Consumed, Dimension, Place, UsageLine, UsageQuery
-from ostiary.store.sqlite import offsets
+from ostiary.store.sqlite import alerts, offsets
 from ostiary.store.sqlite.database import Database, Row, Tx
 
 _INSERT_CALL: Final = (
@@ -140,6 +140,7 @@ def _add(tx: Tx, origin: str, batch: Batch) -> None:
         [(origin, sequence, item.at_ns, item.bytes_cut, item.aborted) for sequence, item in batch.recoveries],
     )
     tx.run_many(_INSERT_UNREADABLE, [(origin, sequence, kind) for sequence, kind in batch.unreadable])
+    alerts.add(tx, batch.alerts)
 
 
 def _lines(width: int, sums: Sequence[Row], times: Sequence[Row]) -> list[UsageLine]:

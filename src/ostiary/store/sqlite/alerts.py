@@ -1,0 +1,85 @@
+"""Port `AlertQueue` on SQLite."""
+
+from typing import Final
+
+import msgspec
+
+from ostiary.core.event import BudgetAlert
+from ostiary.jobs.alerts.model import Pending, Standing, alert_id
+from ostiary.store.sqlite.database import Database, Row, Tx
+
+_ADD: Final = "INSERT INTO alerts (id, at_ns, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_DUE: Final = (
+    "SELECT a.id, a.body, coalesce(d.attempts, 0) FROM alerts a "
+    "LEFT JOIN alert_deliveries d ON d.alert_id = a.id AND d.channel = ? "
+    "WHERE a.at_ns >= ? AND (d.alert_id IS NULL OR (d.done_ns = 0 AND d.given_up = 0 AND d.next_ns <= ?)) "
+    "ORDER BY a.at_ns, a.id LIMIT ?"
+)
+_CLAIM: Final = (
+    "INSERT INTO alert_deliveries (alert_id, channel, attempts, next_ns) VALUES (?, ?, 1, ?) "
+    "ON CONFLICT (alert_id, channel) DO UPDATE SET attempts = attempts + 1, next_ns = excluded.next_ns"
+)
+_DELIVERED: Final = "UPDATE alert_deliveries SET done_ns = ?, reason = '' WHERE alert_id = ? AND channel = ?"
+_FAILED: Final = "UPDATE alert_deliveries SET next_ns = ?, given_up = ?, reason = ? WHERE alert_id = ? AND channel = ?"
+_LATEST: Final = "SELECT id, body FROM alerts WHERE at_ns >= ? ORDER BY at_ns DESC, id LIMIT ?"
+_STANDINGS: Final = (
+    "SELECT alert_id, channel, attempts, next_ns, done_ns, given_up, reason FROM alert_deliveries "
+    "WHERE alert_id = ? ORDER BY channel"
+)
+_FORGET: Final = "DELETE FROM alerts WHERE at_ns < ?"
+
+
+class SqliteAlerts:
+    """See the port for what holds."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, channel: str, now_ns: int, until_ns: int, since_ns: int, count_max: int) -> list[Pending]:
+        with self._database.read() as tx:  # mostly there is nothing, for which nobody need wait
+            if not tx.rows(_DUE, (channel, since_ns, now_ns, 1)):
+                return []
+        with self._database.write() as tx:
+            rows = tx.rows(_DUE, (channel, since_ns, now_ns, count_max))
+            for row in rows:
+                tx.run(_CLAIM, (str(row[0]), channel, until_ns))
+        return [_pending(row, int(row[2] or 0) + 1) for row in rows]
+
+    def delivered(self, alert_id: str, channel: str, at_ns: int) -> None:
+        with self._database.write() as tx:
+            tx.run(_DELIVERED, (at_ns, alert_id, channel))
+
+    def failed(self, alert_id: str, channel: str, next_ns: int, reason: str) -> None:
+        with self._database.write() as tx:
+            tx.run(_FAILED, (next_ns, not next_ns, reason, alert_id, channel))
+
+    def standings(self, since_ns: int, count_max: int) -> list[tuple[Pending, list[Standing]]]:
+        with self._database.read() as tx:
+            rows = tx.rows(_LATEST, (since_ns, count_max))
+            return [(_pending(row, 1), [_standing(one) for one in tx.rows(_STANDINGS, (str(row[0]),))]) for row in rows]
+
+    def forget(self, before_ns: int) -> None:
+        with self._database.write() as tx:
+            tx.run(_FORGET, (before_ns,))
+
+
+def add(tx: Tx, alerts: list[BudgetAlert]) -> None:
+    """Keep alerts, as part of a transaction; those that are known are left as they are."""
+    for alert in alerts:
+        tx.run(_ADD, (alert_id(alert), alert.at_ns, msgspec.json.encode(alert).decode()))
+
+
+def _pending(row: Row, attempts: int) -> Pending:
+    return Pending(str(row[0]), msgspec.json.decode(str(row[1]), type=BudgetAlert), attempts)
+
+
+def _standing(row: Row) -> Standing:
+    return Standing(
+        id=str(row[0]),
+        channel=str(row[1]),
+        attempts=int(row[2] or 0),
+        next_ns=int(row[3] or 0),
+        done_ns=int(row[4] or 0),
+        given_up=bool(row[5]),
+        reason=str(row[6]),
+    )
