@@ -11,10 +11,11 @@ import msgspec
 from ostiary.bootstrap.authentication import auth_row
 from ostiary.bootstrap.channels import doubts
 from ostiary.bootstrap.counters import check_extra, shared_url, warnings_of
+from ostiary.bootstrap.degraded import degraded_row
 from ostiary.bootstrap.expression import refused
 from ostiary.bootstrap.known import decided_by_callers, known_models, price_row, rates_of, traits_of
 from ostiary.bootstrap.scopes import FALLBACK_ON, budget_row, cache_row, limit_row
-from ostiary.bootstrap.storage import holds_password, storage_url, unverified
+from ostiary.bootstrap.storage import storage_doubts
 from ostiary.control.catalogue import (
     CatalogueRow,
     Profile,
@@ -159,12 +160,7 @@ class _Compiler:
                 "share: set `workers: 1`, keep them in Redis (`counters.url`), or take the limits and budgets out",
             )
         self.listener(("admin",), settings.admin.host, insecure=settings.admin.insecure)
-        storage_url(self.loaded)
-        self.warnings += doubts(self.loaded)
-        if holds_password(settings.storage.url):
-            self.warnings.append("storage.url: the password stands in the file itself; use ${env:NAME} or ${file:path}")
-        if hosts := unverified(settings.storage.url):
-            self.warnings.append(f"storage.url: the certificate of {hosts} is not verified; add sslmode=verify-full")
+        self.warnings += (*storage_doubts(self.loaded), *doubts(self.loaded))
         return Declared(
             providers=providers,
             models=models,
@@ -421,6 +417,7 @@ class _Compiler:
             regions=regions,
             subject=Subject(row.subject),
             shadow=self.shadow(path, name, row.shadow),
+            degraded=degraded_row(path, row.degraded, self.error),
             created=self.created,
             cache=None if row.cache is None else cache_row(row.cache),
         )

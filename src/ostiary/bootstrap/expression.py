@@ -55,7 +55,9 @@ def _compiled(text: str) -> Program:
 def conditions_of(index: Index) -> Conditions:
     """Every condition of a snapshot, compiled; blocks for as long as that takes. One that cannot be compiled holds for
     no call; the control plane publishes none."""
-    texts = {target.when for model in index.snapshot.models for target in model.targets if target.when}
+    models = index.snapshot.models
+    texts = {target.when for model in models for target in model.targets if target.when}
+    texts |= {one.when for model in models if model.degraded for one in model.degraded.answers if one.when}
     if not texts:
         return Conditions()
     programs: dict[str, Program] = {}

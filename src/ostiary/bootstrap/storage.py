@@ -75,6 +75,18 @@ class Server(Protocol):
         ...
 
 
+def storage_doubts(loaded: Loaded) -> list[str]:
+    """What an operator should know of where rows are kept. Raises OperatorError config.invalid where that is nowhere."""
+    storage_url(loaded)
+    url = loaded.settings.storage.url
+    found: list[str] = []
+    if holds_password(url):
+        found.append("storage.url: the password stands in the file itself; use ${env:NAME} or ${file:path}")
+    if hosts := unverified(url):
+        found.append(f"storage.url: the certificate of {hosts} is not verified; add sslmode=verify-full")
+    return found
+
+
 def open_storage(loaded: Loaded, data_dir: Path, clock: Clock) -> Storage:
     """The stores the configuration names: a file is made and migrated, a server must have its schema.
 

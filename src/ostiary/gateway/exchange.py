@@ -36,6 +36,7 @@ from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft, milliseconds
 from ostiary.gateway.cache.answers import Kept
 from ostiary.gateway.cache.recall import Recall, Recollection
+from ostiary.gateway.degrade import stood_in
 from ostiary.gateway.dialect import Encoded, ProviderDialect
 from ostiary.gateway.guard.screen import screen_request
 from ostiary.gateway.heading import limits, told
@@ -55,7 +56,7 @@ from ostiary.gateway.task import Task, Terms, Told
 from ostiary.gateway.task.table import TASKS
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Target
-from ostiary.snapshot.tables import ModelRow
+from ostiary.snapshot.tables import DegradedRow, ModelRow
 
 _TRY_AGAIN: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED, Code.UPSTREAM_CREDENTIAL, Code.UPSTREAM_TLS}
 """Failures after which the same target may do better a moment later."""
@@ -78,6 +79,7 @@ class Exchange:
     task: Task
     recollection: Recollection | None = None
     recording: Recording | None = None
+    degraded: DegradedRow | None = None
     carrier: Carrier | None = None
     target: Target | None = None
     kept_target: str = ""
@@ -107,6 +109,7 @@ class Exchange:
         try:
             self._admit()
             model, fallbacks = self._decide()
+            self.degraded = model.degraded
             if KEY_HEADER in self.arrival.headers:
                 self.recording, again = await claim(self.world, self.arrival, self.draft)
                 if again is not None:
@@ -153,7 +156,9 @@ class Exchange:
             if self.recollection is not None:
                 self.recollection.leave()
             if self.recording is not None:
-                done = self.draft.cache or (self.account.receipt is not None and self.draft.error not in NOT_DONE)
+                done = self.draft.cache or (
+                    not self.draft.degraded and self.account.receipt is not None and self.draft.error not in NOT_DONE
+                )
                 self.recording.finish() if done else self.recording.drop()
             self.account.settle(Nano(0))
             self.world.open_calls -= 1
@@ -358,17 +363,20 @@ class Exchange:
 
     async def _replay(self, kept: Kept) -> None:
         """Give a kept answer: recorded like any other, at no cost."""
-        draft, sink = self.draft, self.sink
         assert self.recollection is not None
-        draft.cache = self.recollection.said
+        self.draft.cache = self.recollection.said
+        self.kept_target = kept.target
+        await self._give(kept, (b"age", b"%d" % max(self._seconds() - kept.at, 0)))
+
+    async def _give(self, kept: Kept, *extra: Header) -> None:
+        """Give an answer that no provider was asked for."""
+        draft, sink = self.draft, self.sink
         draft.told_by(kept.response_model, kept.finish_reason)
         if draft.cost is None:
             draft.consumed(_NOTHING, Cost(Nano(0)), estimated=False)
         draft.answer_digest = self.world.digests.content(b"".join(kept.pieces))
-        self.kept_target = kept.target
         await self._succeed()
-        age = b"%d" % max(self._seconds() - kept.at, 0)
-        headers = (*kept.headers, *self._headers(), (b"age", age))
+        headers = (*kept.headers, *self._headers(), *extra)
         if not kept.streamed:
             sink.answer(200, headers, b"".join(kept.pieces))
             return
@@ -521,12 +529,8 @@ class Exchange:
     async def _fail(self, error: OstiaryError) -> None:
         """Record a failure, then tell the client in its own dialect: as an answer, or inside a stream it has begun."""
         draft = self.draft
-        if self.recollection is not None and not (self.sink.begun or self.account.recorded):
-            kept = await self.recollection.stale(self._seconds()) if error.code in _STOOD_IN_FOR else None
-            if kept is not None:
-                draft.fallback = error.code
-                await self._replay(kept)
-                return
+        if not (self.sink.begun or self.account.recorded) and await self._instead(error):
+            return
         draft.error, draft.status = error.code, error.status
         if not self.account.recorded:
             try:
@@ -546,6 +550,33 @@ class Exchange:
             return
         answer = self.client.encode_error(error, draft.request_id)
         self.sink.answer(answer.status, (*answer.headers, *self._failure_headers(answer.headers)), answer.body)
+
+    async def _instead(self, error: OstiaryError) -> bool:
+        """Give something better than a failure, where the model's entry has it: an old answer, or a ready one."""
+        draft, recollection = self.draft, self.recollection
+        if recollection is not None and error.code in _STOOD_IN_FOR:
+            kept = await recollection.stale(self._seconds())
+            if kept is not None:
+                draft.fallback = error.code
+                await self._replay(kept)
+                return True
+        if self.degraded is None:
+            return False
+        ready = stood_in(
+            self.world,
+            self.arrival,
+            draft,
+            self.task,
+            bound=self.account.bound,
+            row=self.degraded,
+            error=error,
+        )
+        if ready is None:
+            return False
+        draft.fallback, draft.degraded, draft.provider, draft.request_model = error.code, True, "", ""
+        self.target = None
+        await self._give(ready)
+        return True
 
     def _failure_headers(self, present: tuple[Header, ...]) -> tuple[Header, ...]:
         names = {name for name, _ in present}

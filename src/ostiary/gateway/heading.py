@@ -40,6 +40,8 @@ def told(
         headers.append((b"x-ostiary-cost", f"{units}.{nano:09d} {draft.cost.currency}".encode("ascii")))
     if draft.fallback:
         headers.append((b"x-ostiary-fallback", draft.fallback.encode("ascii")))
+    if draft.degraded:
+        headers.append((b"x-ostiary-degraded", b"true"))
     if draft.dropped_fields:
         headers.append((b"x-ostiary-dropped", _visible(", ".join(draft.dropped_fields))))
     return tuple(headers)

@@ -33,6 +33,11 @@ _ANSWERED: Final = frozenset(
 _UNBUFFERED: Final[tuple[Header, ...]] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
+def stream_headers(encoder: StreamEncoder) -> tuple[Header, ...]:
+    """The headers of a stream of events."""
+    return ((b"content-type", encoder.media_type), *_UNBUFFERED)
+
+
 class Piece(msgspec.Struct, frozen=True):
     """What may be sent after some bytes came in. `content` says that something produced is among them, `ended` that
     the stream is complete."""
@@ -90,7 +95,7 @@ class Relay:
         self._stand_in = stand_in
         self.status = 200
         self.keepalive = encoder.keepalive
-        self.headers: tuple[Header, ...] = ((b"content-type", encoder.media_type), *_UNBUFFERED)
+        self.headers = stream_headers(encoder)
         self.wrote = encoder.wrote
         self.error = encoder.error
         self._screened = screened

@@ -35,18 +35,6 @@ def routed(
     """The plan of a call, with at least one target. What kept it from others goes on record. Raises what `nowhere`
     gives where none can take it."""
 
-    def facts() -> Facts:
-        return facts_of(
-            arrival.principal,
-            model=draft.original_model,
-            operation=arrival.operation,
-            stream=draft.stream,
-            label=draft.label,
-            input_tokens=bound.input_tokens,
-            need=need(),
-            metadata=arrival.options.metadata.fields,
-        )
-
     scene = Scene(
         world.random,
         draft.received_at,
@@ -55,7 +43,7 @@ def routed(
         bound,
         _subject(arrival, draft, grant.model),
         need,
-        world.conditions.on(facts),
+        judge(world, arrival, draft, bound, need),
         grant.regions,
         grant.private_only,
     )
@@ -87,3 +75,23 @@ def _subject(arrival: Arrival, draft: Draft, model: ModelRow) -> str:
     elif model.subject is Subject.END_USER and draft.end_user:
         return draft.end_user
     return principal.key_id
+
+
+def judge(
+    world: World, arrival: Arrival, draft: Draft, bound: Usage, need: Callable[[], Need]
+) -> Callable[[str], bool | None]:
+    """Whether a condition holds for the call; None where that cannot be said."""
+
+    def facts() -> Facts:
+        return facts_of(
+            arrival.principal,
+            model=draft.original_model,
+            operation=arrival.operation,
+            stream=draft.stream,
+            label=draft.label,
+            input_tokens=bound.input_tokens,
+            need=need(),
+            metadata=arrival.options.metadata.fields,
+        )
+
+    return world.conditions.on(facts)

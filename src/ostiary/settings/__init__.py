@@ -19,6 +19,7 @@ from ostiary.settings.installation import AdminSettings, ServerSettings, Storage
 from ostiary.settings.limit import BudgetSettings, IncreaseSettings, LimitSettings
 from ostiary.settings.model import (
     AnswerCacheSettings,
+    DegradedSettings,
     FallbackSettings,
     KnownSettings,
     ModelSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "AnswerCacheSettings",
     "AuthSettings",
     "BudgetSettings",
+    "DegradedSettings",
     "FallbackSettings",
     "IncreaseSettings",
     "KeySettings",

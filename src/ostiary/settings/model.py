@@ -59,6 +59,9 @@ FallbackReason = Literal[
 FallbackReasons = Annotated[tuple[FallbackReason, ...], Meta(min_length=1)]
 
 
+DegradedReason = Literal["error", "timeout", "rate_limit", "overload", "budget", "limit"]
+
+
 class FallbackSettings(Section, frozen=True, kw_only=True):
     """Another model for calls that failed, and after which failures."""
 
@@ -82,6 +85,21 @@ class ShadowSettings(Section, frozen=True, kw_only=True):
     share: Annotated[float, Meta(gt=0, le=1)]
 
 
+class DegradedAnswerSettings(Section, frozen=True, kw_only=True):
+    """A text to give instead of a failure: to some callers, to some questions, or always."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=16_384)]
+    when: str = ""
+    questions: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1_024)]], Meta(max_length=100)] = []
+
+
+class DegradedSettings(Section, frozen=True, kw_only=True):
+    """What a model says instead of a failure, and of which ones."""
+
+    answers: Annotated[list[DegradedAnswerSettings], Meta(min_length=1, max_length=200)]
+    on: Annotated[tuple[DegradedReason, ...], Meta(min_length=1)] = ("error", "timeout", "rate_limit", "overload")
+
+
 class ModelSettings(KnownSettings, frozen=True, kw_only=True):
     """A model as applications ask for it. What is known of it holds for every target that says nothing else."""
 
@@ -99,3 +117,4 @@ class ModelSettings(KnownSettings, frozen=True, kw_only=True):
     environments: list[EnvironmentWord] = []
     regions: list[Name] = []
     shadow: ShadowSettings | None = None
+    degraded: DegradedSettings | None = None

@@ -205,6 +205,22 @@ class ShadowRow(msgspec.Struct, frozen=True):
     share: float
 
 
+class DegradedAnswerRow(msgspec.Struct, frozen=True):
+    """A text given instead of a failure: where the condition `when` holds (empty: always), and to `questions` like these
+    alone (empty: to any)."""
+
+    text: str
+    when: str = ""
+    questions: tuple[str, ...] = ()
+
+
+class DegradedRow(msgspec.Struct, frozen=True):
+    """What a model says instead of the failures in `on`: the first of its answers that fits."""
+
+    on: tuple[str, ...]
+    answers: tuple[DegradedAnswerRow, ...]
+
+
 class ModelRow(msgspec.Struct, frozen=True):
     """What applications ask for by name. `environments` empty means every one; `attempts` is how many there may be for
     one call in all (None: one at each target); `regions` are those its calls may go to, its fallbacks' too (empty: all);
@@ -225,6 +241,7 @@ class ModelRow(msgspec.Struct, frozen=True):
     regions: tuple[str, ...] = ()
     subject: Subject = Subject.KEY
     shadow: ShadowRow | None = None
+    degraded: DegradedRow | None = None
 
 
 class LimitRow(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ class Draft:
     fallback: str = ""
     finish_reason: str = ""
     cache: str = ""
+    degraded: bool = False
     usage: Usage = Usage()
     usage_estimated: bool = False
     cost: Cost | None = None
@@ -152,6 +153,7 @@ class Draft:
             dropped_fields=self.dropped_fields,
             finish_reason=self.finish_reason,
             cache=self.cache,
+            degraded=self.degraded,
             strategy=self.strategy,
             route=self.route,
             shadow_of=self.shadow_of,

@@ -12,12 +12,21 @@ from ostiary.core.decision import Deny
 from ostiary.core.error import UpstreamError
 from ostiary.core.http import Header
 from ostiary.core.label import Sensitivity
+from ostiary.core.message import Role, TextPart
 from ostiary.core.principal import Principal
-from ostiary.core.reply import ChatReply
-from ostiary.core.stream import Started
+from ostiary.core.reply import ChatReply, Choice, FinishReason
+from ostiary.core.stream import (
+    ChoiceFinished,
+    Finished,
+    PartStarted,
+    Started,
+    StreamEvent,
+    TextDelta,
+    UsageReported,
+)
 from ostiary.core.usage import Usage
 from ostiary.gateway.arrival import Arrival
-from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect
+from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect, StreamEncoder
 from ostiary.gateway.guard.screen import screen_stream
 from ostiary.gateway.meter import estimate
 from ostiary.gateway.policy.access import Ask, Grant, Grants
@@ -138,6 +147,37 @@ class Chat:
         return msgspec.structs.replace(
             reply, id=reply.id or self._request_id, response_model=reply.response_model or target.request_model
         )
+
+    def question(self) -> str:
+        """The text of the last thing the user said."""
+        if self._call is None:
+            self._call = self._client.decode_chat(self._document, self._addressed)
+        for message in reversed(self._call.messages):
+            if message.role is Role.USER:
+                return "\n".join(part.text for part in message.parts if isinstance(part, TextPart))
+        return ""
+
+    def said(self, text: str, now_seconds: int) -> bytes:
+        """A whole answer of ours, in the client's words."""
+        choice = Choice((TextPart(text),), FinishReason.STOP)
+        return self._client.encode_chat_reply(
+            ChatReply(self._request_id, self.model, (choice,), Usage()), created=now_seconds
+        )
+
+    def spoken(self, text: str, now_seconds: int) -> tuple[StreamEncoder, bytes]:
+        """The same as a whole stream, and what encoded it."""
+        encoder = self._client.stream_encoder(
+            include_usage=self._peek.include_usage, created=now_seconds, addressed=self._addressed
+        )
+        events: tuple[StreamEvent, ...] = (
+            Started(self._request_id, self.model, usage=Usage()),
+            PartStarted(0, 0, TextPart("")),
+            TextDelta(0, 0, text),
+            ChoiceFinished(0, FinishReason.STOP),
+            UsageReported(Usage()),
+            Finished(),
+        )
+        return encoder, b"".join(encoder.encode(event) for event in events)
 
     def estimated(self, produced_bytes: int) -> Usage | None:
         peek = self._peek
