@@ -14,7 +14,22 @@ import time
 import urllib.request
 from pathlib import Path
 
-from subject import CLIENTS, KEY, PLAIN, PROVIDERS, STREAMS, Running, available, body, path_of
+from subject import (
+    BOUNDED,
+    CLIENTS,
+    KEY,
+    NARROW,
+    NARROW_MS,
+    NARROW_PLACES,
+    PLAIN,
+    PROVIDERS,
+    STREAMS,
+    URGENT_KEY,
+    Running,
+    available,
+    body,
+    path_of,
+)
 
 HERE = Path(__file__).resolve().parent
 GATEWAY_CORE, LOAD_CORE = 0, 1
@@ -70,14 +85,14 @@ http {{
   }}
 }}
 """
-SECTIONS = ("plain", "big", "cross", "pairs", "latency", "stream", "open", "keys")
+SECTIONS = ("plain", "big", "cross", "pairs", "latency", "stream", "open", "overload", "keys")
 
 
 class Bench:
     def __init__(self, work: Path, seconds: float):
         self.work, self.seconds, self.polls = work, seconds, 0
         self.helpers: list[subprocess.Popen] = []
-        for port in (PLAIN, STREAMS):
+        for port in (PLAIN, STREAMS, NARROW):
             self.refuse_busy(port)
         conf = work / "up.conf"
         conf.write_text(
@@ -90,6 +105,7 @@ class Bench:
         )
         self.helper(["nginx", "-p", str(work), "-c", str(conf), "-e", str(work / "up.log")])
         self.helper([sys.executable, str(HERE / "streams.py"), str(STREAMS)])
+        self.helper([sys.executable, str(HERE / "narrow.py"), str(NARROW), str(NARROW_PLACES), str(NARROW_MS)])
         for port, path in ((PLAIN, "/status"), (STREAMS, "/count")):
             for _ in range(200):
                 try:
@@ -247,6 +263,19 @@ class Bench:
         grown = sum(after.values()) - sum(before.values())
         return {"open": told["open"], "kib_each": round(grown / count, 1), "errors": told["errors"]}
 
+    def overload(self, running: Running, path: str, data: bytes) -> dict:
+        """Ten times what a server with few places can answer: what is answered as a share of the peak, how fast the rest
+        is refused, whom it hits, and when it is over."""
+        file, headers = self.files(data, "openai")
+        command = [sys.executable, str(HERE / "overload.py"), running.url(path), str(file), headers]
+        done = subprocess.run(
+            ["taskset", "-c", str(LOAD_CORE), *command, headers.replace(KEY, URGENT_KEY)],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
     def close(self) -> None:
         for one in self.helpers:
             one.terminate()
@@ -286,6 +315,13 @@ def measure(bench: Bench, running: Running, sections: set[str], result: dict) ->
                 body("bench-stream", 1000, stream=True, dialect="anthropic"),
                 dialect="anthropic",
             )
+    if "overload" in sections and running.subject.cross:
+        result["overload of a server"] = bench.overload(running, chat, body("bench-narrow", 1000))
+        bounded = Running(BOUNDED, bench.work, GATEWAY_CORE)
+        try:
+            result["overload of a worker"] = bench.overload(bounded, chat, body("bench-narrow", 1000))
+        finally:
+            bounded.stop()
     if "open" in sections:
         result["open"] = bench.open_streams(running, chat, body("bench-stream", 1000, stream=True), 1000)
 
@@ -411,7 +447,7 @@ def report(results: dict) -> None:
                 beside = f"  {value['cpu_us'] / base:6.2f} x nginx" if base and name != "nginx" else ""
                 rest = " ".join(f"{k}={v}" for k, v in value.items() if k != "cpu_us")
                 print(f"  {key:28} {value['cpu_us']:9.1f} us{ratio}{beside}   {rest}")
-            elif key in ("latency", "open"):
+            elif key in ("latency", "open") or key.startswith("overload"):
                 print(f"  {key:28} {value}")
     for name, value in results.get("keys", {}).items():
         print(

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLAIN, STREAMS = 9401, 9402
+PLAIN, STREAMS, NARROW = 9401, 9402, 9403
+NARROW_PLACES, NARROW_MS = 8, 50
 KEY = "osk-bench-0123456789abcdefghij"
+URGENT_KEY = "osk-urgent-0123456789abcdefghi"
 
 NGINX = """
 daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log;
@@ -43,6 +45,7 @@ providers:
   claude: {{dialect: anthropic, base_url: "http://127.0.0.1:{plain}/v1", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
   stream: {{dialect: openai, base_url: "http://127.0.0.1:{streams}/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
   claude-stream: {{dialect: anthropic, base_url: "http://127.0.0.1:{streams}/v1", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
+  narrow: {{dialect: openai, base_url: "http://127.0.0.1:{narrow}/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai, capacity: {{concurrent_requests: {places}, waiting_requests: 32, wait_seconds: 1}}}}
   any-openai: {{dialect: openai, base_url: "http://127.0.0.1:{streams}/any/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
   any-anthropic: {{dialect: anthropic, base_url: "http://127.0.0.1:{streams}/any", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
   any-openai-responses: {{dialect: openai-responses, base_url: "http://127.0.0.1:{streams}/any/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
@@ -57,6 +60,7 @@ models:
   any-bedrock: {{targets: [{{provider: any-bedrock, model: claude-sonnet-4-5}}]}}
   any-cohere: {{targets: [{{provider: any-cohere, model: gpt-4o-mini}}]}}
   bench: {{targets: [{{provider: plain, model: gpt-4o-mini}}]}}
+  bench-narrow: {{targets: [{{provider: narrow, model: tiny}}]}}
   bench-claude: {{targets: [{{provider: claude, model: claude-sonnet-4-5}}]}}
   bench-stream: {{targets: [{{provider: stream, model: gpt-4o-mini}}]}}
   bench-claude-stream: {{targets: [{{provider: claude-stream, model: claude-sonnet-4-5}}]}}
@@ -64,6 +68,7 @@ tenants:
   - name: bench
     teams:
       - {{name: bench, models: ["*"], keys: [{{name: bench, secret: "${{env:BENCH_KEY}}"}}]}}
+      - {{name: urgent, models: ["*"], priority: interactive, keys: [{{name: urgent, secret: "${{env:BENCH_URGENT_KEY}}"}}]}}
 """
 
 LITELLM = """
@@ -116,6 +121,21 @@ SUBJECTS = [
 ]
 
 
+BOUNDED = Subject(
+    "ostiary-bounded",
+    9440,
+    SUBJECTS[1].command,
+    {
+        "ostiary.yaml": OURS.replace(
+            ", capacity: {{concurrent_requests: {places}, waiting_requests: 32, wait_seconds: 1}}", ""
+        )
+        + "overload: {{concurrent_requests: {places}, waiting_requests: 32, wait_seconds: 1}}\n"
+    },
+    note="the same with a bound on all calls in flight",
+)
+"""For the section `overload`."""
+
+
 def available() -> list[Subject]:
     """Those whose command is there."""
     return [one for one in SUBJECTS if shutil.which(one.command[0])]
@@ -133,12 +153,14 @@ class Running:
             "admin": subject.port + 1,
             "plain": PLAIN,
             "streams": STREAMS,
+            "narrow": NARROW,
+            "places": NARROW_PLACES,
             "key": KEY,
         }
         for name, text in subject.files.items():
             (self.work / name).write_text(text.format(**values))
         command = [part.format(**values) if "{" in part else part for part in subject.command]
-        environment = {**os.environ, "BENCH_KEY": KEY, "BENCH_UPSTREAM": "sk-up"}
+        environment = {**os.environ, "BENCH_KEY": KEY, "BENCH_URGENT_KEY": URGENT_KEY, "BENCH_UPSTREAM": "sk-up"}
         self.log = (self.work / "log").open("wb")
         began = time.monotonic()
         self.process = subprocess.Popen(

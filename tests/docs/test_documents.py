@@ -17,7 +17,7 @@ from ostiary.bootstrap.compile import compile_file
 from ostiary.bootstrap.data import strategies
 from ostiary.cli.main import app
 from ostiary.control.catalogue import catalogue
-from ostiary.core.event import Closed, Kind, Opened, Outcome
+from ostiary.core.event import BUSY, Closed, Kind, Opened, Outcome
 from ostiary.gateway.route.condition import FIELDS
 from ostiary.gateway.route.explain import OPERATION
 from ostiary.gateway.route.health import Standing
@@ -292,7 +292,7 @@ def test_every_name_of_a_condition_is_told():
 def test_every_reason_that_keeps_a_call_from_a_target_is_told():
     listed = {names(cells[0])[0] for cells in rows(between("docs/routing.md", "reasons"))}
     standings = {str(one) for one in Standing} - {Standing.WELL, Standing.PROBE}
-    assert listed == {OPERATION, *DROPS, "capability.*", *standings}
+    assert listed == {OPERATION, *DROPS, "capability.*", *standings, BUSY}
 
 
 # --- dependencies -------------------------------------------------------------------------------------------

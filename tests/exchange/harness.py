@@ -126,6 +126,8 @@ class Observer:
         self.records = []
         self.refused = []
         self.alerts = []
+        self.sheds = []
+        self.credentials = []
 
     def closed(self, record):
         self.records.append(record)
@@ -138,6 +140,12 @@ class Observer:
 
     def streams(self, open_count):
         pass
+
+    def credential_refused(self, provider, key):
+        self.credentials.append((provider, key))
+
+    def shed(self, gate, reason, priority):
+        self.sheds.append((gate, str(reason), str(priority)))
 
 
 class Ready:
@@ -488,6 +496,7 @@ class House:
         assert self.world.limits.open_count == 0
         assert self.world.holds.reserved_nano == 0
         assert self.world.open_calls == 0
+        assert all(found[:2] == (0, 0) for found in self.world.gates.standing().values()), "every place is given back"
         assert self.world.open_streams == 0
         assert self.world.flights.open_count == 0
 

@@ -11,14 +11,14 @@ import msgspec
 from ostiary.core.error import OperatorError
 from ostiary.core.http import Origin
 from ostiary.gateway.provider.auth.token import ask
-from ostiary.settings import AuthSettings
-from ostiary.snapshot.tables import AuthRow, SecretRef
+from ostiary.settings import AuthSettings, KeySecretSettings
+from ostiary.snapshot.tables import AuthRow, KeyRow, SecretRef
 
 # By scheme: the fields it must have, and those it may have.
 _FIELDS: Final[dict[str, tuple[frozenset[str], frozenset[str]]]] = {
-    "bearer": (frozenset({"secret"}), frozenset()),
-    "x-api-key": (frozenset({"secret"}), frozenset()),
-    "header": (frozenset({"secret", "header"}), frozenset()),
+    "bearer": (frozenset({"secret"}), frozenset({"secrets"})),
+    "x-api-key": (frozenset({"secret"}), frozenset({"secrets"})),
+    "header": (frozenset({"secret", "header"}), frozenset({"secrets"})),
     "none": (frozenset(), frozenset({"secret"})),
     "aws-sigv4": (frozenset({"secret", "key_id"}), frozenset({"session_token", "region", "service", "role_arn"})),
     "aws-profile": (frozenset(), frozenset({"profile", "file", "region", "service", "role_arn"})),
@@ -69,8 +69,10 @@ def auth_row(settings: AuthSettings, origin: Origin, *, refuse: Refuse, refer: R
         given = bool(getattr(settings, name))
         if given and name not in needed and name not in allowed:
             raise refuse(name, f"the scheme `{scheme}` has no use for it")
-        if not given and name in needed:
+        if not given and name in needed and not (name == "secret" and settings.secrets):
             raise refuse("", f"`{name}` is missing")
+    if settings.secret is not None and settings.secrets:
+        raise refuse("secrets", "`secret` is there as well; put it among them, or take it out")
     if scheme == "none":
         return AuthRow()
     texts = {name: _text(settings, name) for name in ("role_arn", "token_file", "endpoint", "profile", "file")}
@@ -104,8 +106,21 @@ def auth_row(settings: AuthSettings, origin: Origin, *, refuse: Refuse, refer: R
         scopes=tuple(settings.scopes),
         tenant=tenant,
         client_id=client_id,
+        keys=_keys(settings, refuse, refer),
         **texts,
     )
+
+
+def _keys(settings: AuthSettings, refuse: Refuse, refer: Refer) -> tuple[KeyRow, ...]:
+    """Several secrets as rows; one without a name is told by its number, from 1."""
+    found: list[KeyRow] = []
+    for number, one in enumerate(settings.secrets, start=1):
+        given = KeySecretSettings(secret=one) if isinstance(one, str) else one
+        name = given.name or str(number)
+        if any(name == other.name for other in found):
+            raise refuse("secrets", f"the name `{name}` is there twice")
+        found.append(KeyRow(name, refer(f"secrets.{name}", given.secret), given.weight))
+    return tuple(found)
 
 
 def _text(settings: AuthSettings, name: str) -> str:

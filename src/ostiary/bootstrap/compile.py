@@ -8,17 +8,27 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ostiary.bootstrap.address import address_of
 from ostiary.bootstrap.authentication import auth_row
 from ostiary.bootstrap.channels import doubts
 from ostiary.bootstrap.counters import check_extra, shared_url, warnings_of
 from ostiary.bootstrap.degraded import degraded_row
 from ostiary.bootstrap.expression import refused
-from ostiary.bootstrap.known import decided_by_callers, known_models, price_row, rates_of, traits_of
-from ostiary.bootstrap.scopes import FALLBACK_ON, budget_row, cache_row, limit_row
+from ostiary.bootstrap.known import (
+    begins_like,
+    decided_by_callers,
+    known_models,
+    operations_of,
+    price_row,
+    profile_of,
+    rates_of,
+    traits_of,
+)
+from ostiary.bootstrap.overload import gate_row, overload_row
+from ostiary.bootstrap.scopes import FALLBACK_ON, budget_row, cache_row, hedge_row, limit_row
 from ostiary.bootstrap.storage import storage_doubts
 from ostiary.control.catalogue import (
     CatalogueRow,
-    Profile,
     catalogue,
     filled,
     placeholders,
@@ -28,10 +38,10 @@ from ostiary.control.catalogue import (
 )
 from ostiary.control.publisher import write_atomically
 from ostiary.control.reference import reference, resolve
-from ostiary.core.call import DialectName, Operation
+from ostiary.core.call import DialectName
 from ostiary.core.error import OperatorError
 from ostiary.core.http import Origin
-from ostiary.core.principal import Deployment
+from ostiary.core.principal import Deployment, Priority
 from ostiary.settings import (
     AuthSettings,
     BudgetSettings,
@@ -55,9 +65,9 @@ from ostiary.snapshot.tables import (
     KnownModelRow,
     LimitedRow,
     ModelRow,
+    OverloadRow,
     PriceRow,
     PricingRow,
-    ProfileRow,
     ProviderRow,
     Residency,
     SecretRef,
@@ -93,6 +103,7 @@ class Declared(msgspec.Struct, frozen=True):
     limits: tuple[LimitedRow, ...]
     budgets: tuple[BudgetedRow, ...]
     known_models: tuple[KnownModelRow, ...]
+    overload: OverloadRow
     keys: tuple[tuple[str, KeyEntry], ...]
     literals: tuple[tuple[SecretRef, str], ...]
     warnings: tuple[str, ...]
@@ -119,6 +130,7 @@ def snapshot_of(declared: Declared, teams: Iterable[TeamRow], now_ns: int) -> Sn
             limits=declared.limits,
             budgets=declared.budgets,
             known_models=declared.known_models,
+            overload=declared.overload,
         )
     )
 
@@ -171,6 +183,7 @@ class _Compiler:
             limits=tuple(self.limits),
             budgets=tuple(self.budgets),
             known_models=known_models(models, known),
+            overload=overload_row(settings),
             keys=keys,
             literals=tuple(self.literals),
             warnings=tuple(self.warnings),
@@ -230,13 +243,14 @@ class _Compiler:
             proxy=None if row.proxy is None else self.url((*path, "proxy"), row.proxy)[0],
             headers=tuple(sorted(row.headers.items())),
             price_provider=self.price_list(path, row, known),
-            profile=_profile(row, known),
+            profile=profile_of(row, known),
             query=self.fill(path, row, known, query),
-            operations=_operations(row, known),
+            operations=operations_of(row, known),
             also=tuple(DialectName(one) for one in row.also)
             or (known.also if known and dialect == known.dialect else ()),
             region=self.region(path, row, known),
             count_tokens=row.count_tokens if row.count_tokens is not None else dialect in _COUNTING,
+            gate=gate_row(row.capacity, self.settings.server.workers),
         )
 
     def catalogue_row(self, path: Path_, name: str, row: ProviderSettings) -> CatalogueRow | None:
@@ -250,7 +264,7 @@ class _Compiler:
             found = [one for one in rows.values() if one.serves(host)]
             # One host may have several rows: the one whose path the URL has, in the dialect it is to be spoken to in.
             url = row.base_url
-            found.sort(key=lambda one: (one.dialect != row.dialect, not _begins_like(url, one.base_url)))
+            found.sort(key=lambda one: (one.dialect != row.dialect, not begins_like(url, one.base_url)))
             return found[0] if found else None
         return rows.get(name) or (rows.get(row.dialect) if row.dialect else None)
 
@@ -299,7 +313,13 @@ class _Compiler:
             settings = msgspec.convert({**msgspec.structs.asdict(settings), "scheme": known.auth}, AuthSettings)
         if known is not None and settings.scheme == "header" and not settings.header:
             settings = msgspec.structs.replace(settings, header=known.header)
-        if settings.secret is None and known is not None and known.env and settings.scheme in _STATIC:
+        if (
+            settings.secret is None
+            and not settings.secrets
+            and known is not None
+            and known.env
+            and settings.scheme in _STATIC
+        ):
             settings = msgspec.structs.replace(settings, secret=f"${{env:{known.env}}}")
         return auth_row(
             settings,
@@ -332,18 +352,9 @@ class _Compiler:
 
     def url(self, path: Path_, text: str) -> tuple[Origin, str]:
         try:
-            text = resolve(text, self.loaded.base)
-            parts = urlsplit(text)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
+            return address_of(resolve(text, self.loaded.base))
         except ValueError as error:
             raise self.error(path, str(error)) from error
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise self.error(path, "a URL has the form http(s)://host[:port][/path]")
-        if parts.username or parts.password or parts.query or parts.fragment:
-            raise self.error(path, "a base URL has no user, query or fragment")
-        if not parts.path.isascii() or any(char in parts.path for char in " %\\;") or ".." in parts.path.split("/"):
-            raise self.error(path, "a base URL's path is plain ASCII without escapes")
-        return Origin(parts.scheme, parts.hostname, port), parts.path.rstrip("/")
 
     def file(self, path: Path_, text: str) -> str:
         if not text:
@@ -370,10 +381,14 @@ class _Compiler:
                 )
             if target.model == "*" and not wild:
                 raise self.error((*here, "model"), "the target `*` needs a model named `prefix/*`")
+            if target.capacity is not None and target.model == "*":
+                raise self.error((*here, "capacity"), "many models stand behind `*`; bound their provider")
             problem = refused(target.when) if target.when else None
             if problem is not None:
                 raise self.error((*here, "when"), problem)
         self.warnings += decided_by_callers(path, row, providers)
+        if row.hedge is not None and len(row.targets) < 2:
+            raise self.error((*path, "hedge"), "there is no second target")
         regions = self.regions(path, row, providers)
         if not any(target.weight for target in row.targets):
             raise self.error((*path, "targets"), "every target has weight 0")
@@ -398,6 +413,7 @@ class _Compiler:
                     target.weight,
                     traits_of(target, target.model, row, providers[target.provider].price_provider),
                     target.when,
+                    gate_row(target.capacity, self.settings.server.workers),
                 )
                 for target in row.targets
             ),
@@ -418,6 +434,7 @@ class _Compiler:
             subject=Subject(row.subject),
             shadow=self.shadow(path, name, row.shadow),
             degraded=degraded_row(path, row.degraded, self.error),
+            hedge=hedge_row(row.hedge),
             created=self.created,
             cache=None if row.cache is None else cache_row(row.cache),
         )
@@ -479,6 +496,8 @@ class _Compiler:
                         passthrough=self.provider_names((*path, "passthrough"), team.passthrough),
                         regions=tuple(one.lower() for one in team.regions),
                         residency=None if team.residency is None else Residency(team.residency),
+                        priority=Priority(team.priority),
+                        weight=team.weight,
                     )
                 )
                 self.scope(path, f"team/{tenant.name}/{team.name}", team.limits, team.budget)
@@ -524,6 +543,7 @@ class _Compiler:
             environment=team.environment,
             models=None if key.models is None else tuple(key.models),
             deployment=Deployment(deployment.service, deployment.version, deployment.commit),
+            priority=None if key.priority is None else Priority(key.priority),
         )
 
     def model_names(self, path: Path_, names: list[str]) -> None:
@@ -561,27 +581,6 @@ class _Compiler:
             ceiling=rates_of(settings.ceiling),
             version=price_version(),
         )
-
-
-def _begins_like(url: str, known: str) -> bool:
-    """Whether the path of a URL begins as that of a catalogue's row does, whatever its placeholders are."""
-    theirs, ours = urlsplit(url).path.split("/"), urlsplit(known).path.split("/")
-    return len(theirs) >= len(ours) and all(a == b or "{" in b for a, b in zip(theirs, ours, strict=False))
-
-
-def _profile(row: ProviderSettings, known: CatalogueRow | None) -> ProfileRow:
-    """The flags of the catalogue's row with those the settings name; of an unknown server only the usual one."""
-    base = msgspec.structs.asdict(known.profile if known else Profile())
-    own = {name: value for name, value in msgspec.structs.asdict(row.profile).items() if value is not None}
-    return msgspec.convert({**base, **own}, ProfileRow)
-
-
-def _operations(row: ProviderSettings, known: CatalogueRow | None) -> tuple[Operation, ...]:
-    """What the provider has endpoints for, where that is said. Who chats can be asked how many tokens that takes."""
-    found = tuple(Operation(one) for one in row.operations)
-    if not found and known is not None and row.dialect in (None, known.dialect):
-        found = known.operations
-    return (*found, Operation.COUNT_TOKENS) if Operation.CHAT in found else found
 
 
 def _near(name: str, known: Iterable[str]) -> str:

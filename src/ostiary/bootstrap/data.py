@@ -23,13 +23,20 @@ from prometheus_client import CollectorRegistry
 from ostiary.bootstrap.expression import conditions_of
 from ostiary.bootstrap.job import DataJob
 from ostiary.bootstrap.ledger import Ledger
+from ostiary.bootstrap.memory import Memory
 from ostiary.bootstrap.ready import tell_ready
 from ostiary.bootstrap.shared import shared_counters
 from ostiary.bootstrap.system import SystemClock, SystemRandom, UuidIds
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, GatewayError, OperatorError, OstiaryError
 from ostiary.core.event import Kind, Unauthenticated
-from ostiary.core.limit import CONNECTIONS_MAX, LEDGER_SECONDS, SECRETS_POLL_SECONDS, SNAPSHOT_POLL_SECONDS
+from ostiary.core.limit import (
+    CONNECTIONS_MAX,
+    LEDGER_SECONDS,
+    SECRETS_POLL_SECONDS,
+    SNAPSHOT_POLL_SECONDS,
+)
+from ostiary.gateway.admit.gate import watch_loop
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.alerts import Alerts
@@ -224,6 +231,7 @@ class Worker:
         if counted:
             _log.info("budgets_restored", records=counted)
         self.metrics.known_models(frozenset(index.models))
+        self.memory = Memory()
         self.refusals = RefusalRecorder(self.journal, self.metrics, self.clock)
         self.certificate: Certificate | None = None
         self.draining = False
@@ -243,7 +251,8 @@ class Worker:
 
     def degraded(self) -> str:
         """What does not work as it should in a worker that serves, or empty."""
-        return "" if self.shared is None else self.shared.away
+        away = "" if self.shared is None else self.shared.away
+        return "; ".join(filter(None, (away, self.world.gates.degraded)))
 
     def ready(self) -> str:
         """Why this worker should get no traffic, or empty."""
@@ -284,6 +293,7 @@ class Worker:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         tasks.append(loop.create_task(self._watch()))
+        tasks.append(loop.create_task(watch_loop(self.world.gates.pressure, self.clock)))
         tell_ready(self.job.ready_fd)
         await self._stop.wait()
         if self.job.lifeline_fd >= 0:
@@ -330,6 +340,8 @@ class Worker:
                 self.metrics.loop_lag.set(max(0.0, loop.time() - expected))
                 self.metrics.streams(self.world.open_streams)
                 self._count_shadows()
+                self.metrics.gates(self.world.gates.standing())
+                self.world.gates.memory_short = self.memory.short()
                 if self.server is not None:
                     self.metrics.connections.set(self.server.connections)
                 self.metrics.flush()

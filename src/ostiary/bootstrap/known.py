@@ -1,19 +1,29 @@
-"""What the file says of models and prices, laid over what is shipped, as rows of a snapshot."""
+"""What the file says of providers, models and prices, laid over what is shipped, as rows of a snapshot."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
+from ostiary.control.catalogue import CatalogueRow, Profile
 from ostiary.control.models import find_model, models, retirement
+from ostiary.core.call import Operation
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.usage import NANO_PER_UNIT
 from ostiary.gateway.route.condition import said_by_caller
-from ostiary.settings import FILE_BYTES_MAX, KnownSettings, ModelSettings, PriceSettings, RateSettings
-from ostiary.snapshot.tables import KnownModelRow, ModelRow, PriceRow, ProviderRow, Rates, TraitsRow
+from ostiary.settings import (
+    FILE_BYTES_MAX,
+    KnownSettings,
+    ModelSettings,
+    PriceSettings,
+    ProviderSettings,
+    RateSettings,
+)
+from ostiary.snapshot.tables import KnownModelRow, ModelRow, PriceRow, ProfileRow, ProviderRow, Rates, TraitsRow
 
 _TRUSTED: Final = ("label", "sensitivity", "residency", "region", "tier", "tenant", "team", "environment")
 """What a condition had better not take a caller's word for."""
@@ -129,3 +139,24 @@ def _nano(text: str) -> int:
 
 def _nano_or_none(text: str | None) -> int | None:
     return None if text is None else _nano(text)
+
+
+def begins_like(url: str, known: str) -> bool:
+    """Whether the path of a URL begins as that of a catalogue's row does, whatever its placeholders are."""
+    theirs, ours = urlsplit(url).path.split("/"), urlsplit(known).path.split("/")
+    return len(theirs) >= len(ours) and all(a == b or "{" in b for a, b in zip(theirs, ours, strict=False))
+
+
+def profile_of(row: ProviderSettings, known: CatalogueRow | None) -> ProfileRow:
+    """The flags of the catalogue's row with those the settings name; of an unknown server only the usual one."""
+    base = msgspec.structs.asdict(known.profile if known else Profile())
+    own = {name: value for name, value in msgspec.structs.asdict(row.profile).items() if value is not None}
+    return msgspec.convert({**base, **own}, ProfileRow)
+
+
+def operations_of(row: ProviderSettings, known: CatalogueRow | None) -> tuple[Operation, ...]:
+    """What the provider has endpoints for, where that is said. Who chats can be asked how many tokens that takes."""
+    found = tuple(Operation(one) for one in row.operations)
+    if not found and known is not None and row.dialect in (None, known.dialect):
+        found = known.operations
+    return (*found, Operation.COUNT_TOKENS) if Operation.CHAT in found else found

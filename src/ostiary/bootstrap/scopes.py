@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ostiary.core.error import Code
 from ostiary.core.usage import NANO_PER_UNIT
-from ostiary.settings import AnswerCacheSettings, BudgetSettings, IncreaseSettings, LimitSettings
-from ostiary.snapshot.tables import BudgetRow, CacheRow, CacheScope, IncreaseRow, LimitRow, Period
+from ostiary.settings import AnswerCacheSettings, BudgetSettings, HedgeSettings, IncreaseSettings, LimitSettings
+from ostiary.snapshot.tables import BudgetRow, CacheRow, CacheScope, HedgeRow, IncreaseRow, LimitRow, Period
 
 _BURST_SHARE: Final = 6
 """A sixth of a minute's requests, ten seconds' worth, may come at once unless the file says otherwise."""
@@ -24,7 +24,7 @@ FALLBACK_ON: Final[dict[str, tuple[Code, ...]]] = {
     ),
     "timeout": (Code.UPSTREAM_TIMEOUT,),
     "rate_limit": (Code.UPSTREAM_RATE_LIMITED,),
-    "overload": (Code.UPSTREAM_OVERLOADED,),
+    "overload": (Code.UPSTREAM_OVERLOADED, Code.MODEL_BUSY),
     "unsupported": (Code.REQUEST_UNSUPPORTED,),
     "context_window": (Code.UPSTREAM_CONTEXT_WINDOW,),
     "content_filter": (Code.UPSTREAM_CONTENT_FILTER,),
@@ -35,6 +35,14 @@ FALLBACK_ON: Final[dict[str, tuple[Code, ...]]] = {
 def cache_row(cache: AnswerCacheSettings) -> CacheRow:
     """The row of how answers are kept."""
     return CacheRow(cache.ttl_seconds, cache.stale_if_error_seconds, CacheScope(cache.scope), cache.single_flight)
+
+
+def hedge_row(hedge: HedgeSettings | None) -> HedgeRow | None:
+    """The row of when a slow call is put to a second target."""
+    if hedge is None:
+        return None
+    nano = None if hedge.cost is None else int(Decimal(hedge.cost) * NANO_PER_UNIT)
+    return HedgeRow(hedge.after_seconds, hedge.share, nano)
 
 
 def limit_row(limits: LimitSettings) -> LimitRow:

@@ -71,6 +71,8 @@ class Code(StrEnum):
     IDEMPOTENCY_IN_FLIGHT = "idempotency.in_flight"
     IDEMPOTENCY_NOT_REPLAYABLE = "idempotency.not_replayable"
     AUDIT_UNAVAILABLE = "audit.unavailable"
+    HEDGE_LOST = "hedge.lost"
+    MODEL_BUSY = "model.busy"
     GATEWAY_OVERLOADED = "gateway.overloaded"
     GATEWAY_DRAINING = "gateway.draining"
     GATEWAY_NOT_READY = "gateway.not_ready"
@@ -290,7 +292,20 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
             True,
         ),
         Code.GATEWAY_OVERLOADED: Reason(
-            503, "The gateway is at a bound of its own.", "Retry after the time given.", True
+            503,
+            "The gateway is at a bound of its own: of calls in flight, of those that wait, of memory, or of what its "
+            "processor can do.",
+            "Retry after the time in `retry-after`.",
+            True,
+        ),
+        Code.HEDGE_LOST: Reason(
+            0, "Another target was asked too and was faster; the call went on with that one.", "Nothing to do.", False
+        ),
+        Code.MODEL_BUSY: Reason(
+            503,
+            "As many calls as the model's servers take are in flight, and no place comes free in time.",
+            "Retry after the time in `retry-after`.",
+            True,
         ),
         Code.GATEWAY_DRAINING: Reason(503, "This gateway is shutting down.", "Retry; another replica answers.", True),
         Code.GATEWAY_NOT_READY: Reason(503, "The gateway has not loaded its configuration.", "Retry shortly.", True),

@@ -64,7 +64,7 @@ class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """One try at one target. `reason` is the code of its failure, or empty, and `provider_code` the provider's own
-    word for it. Times are milliseconds."""
+    word for it. `credential` names the secret it was made with, where its provider has several. Times are milliseconds."""
 
     target: str
     status: int = 0
@@ -73,6 +73,7 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     first_byte_ms: float = 0.0
     total_ms: float = 0.0
     provider_code: str = ""
+    credential: str = ""
 
 
 class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,6 +89,9 @@ class Timings(msgspec.Struct, frozen=True, omit_defaults=True):
 
 CONDITION_FAILED: Final = "condition failed"
 """Why a target was left out whose condition has no answer for the call."""
+
+BUSY: Final = "busy"
+"""Why a target was left out whose places were all taken when the call's turn came."""
 
 
 class Skipped(msgspec.Struct, frozen=True):

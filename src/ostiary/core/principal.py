@@ -1,5 +1,6 @@
 """Who is asking: the tenant, team and key behind a credential, and what it may do."""
 
+from enum import StrEnum
 from typing import NewType
 
 import msgspec
@@ -8,6 +9,14 @@ TenantId = NewType("TenantId", str)
 TeamId = NewType("TeamId", str)
 KeyId = NewType("KeyId", str)
 EnvironmentName = NewType("EnvironmentName", str)
+
+
+class Priority(StrEnum):
+    """How urgent a caller's calls are where not all can be served at once; the most urgent first."""
+
+    INTERACTIVE = "interactive"
+    STANDARD = "standard"
+    BATCH = "batch"
 
 
 class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -19,7 +28,8 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Principal(msgspec.Struct, frozen=True, cache_hash=True):
-    """An authenticated caller. `models` is the key's own allow-list; None means the team's list alone decides."""
+    """An authenticated caller. `models` is the key's own allow-list; None means the team's list alone decides;
+    `priority` the key's own, None: the team's."""
 
     tenant: TenantId
     team: TeamId
@@ -28,3 +38,4 @@ class Principal(msgspec.Struct, frozen=True, cache_hash=True):
     key_name: str
     models: frozenset[str] | None = None
     deployment: Deployment = Deployment()
+    priority: Priority | None = None

@@ -152,6 +152,12 @@ class Account:
             used = draft.usage.total_tokens if draft.cost is not None or hold is not None else None
             world.limits.end(taken, used, world.clock.monotonic())
 
+    def release(self) -> None:
+        """Give back what was held, where another account is charged."""
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            self._world.holds.settle(hold, Nano(0), 0, self._seconds())
+
     async def synced(self, receipt: Receipt | None) -> None:
         """Wait until a record is on the disk, where the operator asked for that. Raises GatewayError
         audit.unavailable."""

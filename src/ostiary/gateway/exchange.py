@@ -16,41 +16,40 @@ import asyncio
 import functools
 from typing import Final
 
-from ostiary.core.call import DialectName
 from ostiary.core.decision import Allow, Decision, Deny
 from ostiary.core.digest import RunningDigest
-from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError, provider_code
-from ostiary.core.event import Attempt, Outcome
+from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
+from ostiary.core.event import Outcome
 from ostiary.core.http import Header
 from ostiary.core.limit import (
     ATTEMPTS_MAX,
     COMMIT_AFTER_SECONDS,
     FLIGHT_WAIT_SECONDS_MAX,
     UPSTREAM_BODY_BYTES_MAX,
-    UPSTREAM_ERROR_BYTES_MAX,
 )
 from ostiary.core.usage import Cost, Nano, Usage
 from ostiary.gateway.account import Account
 from ostiary.gateway.admit.bounds import DEFAULT
+from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.arrival import Arrival
-from ostiary.gateway.audit.draft import Draft, milliseconds
+from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.answers import Kept
 from ostiary.gateway.cache.recall import Recall, Recollection
 from ostiary.gateway.degrade import stood_in
-from ostiary.gateway.dialect import Encoded, ProviderDialect
+from ostiary.gateway.dialect import ProviderDialect
 from ostiary.gateway.guard.screen import screen_request
 from ostiary.gateway.heading import limits, told
+from ostiary.gateway.hedge import Race, races
 from ostiary.gateway.memory import recollection
 from ostiary.gateway.meter import price
 from ostiary.gateway.policy.access import Grant
-from ostiary.gateway.ports import PhaseTimeouts, Recording, Sink, UpstreamReply, UpstreamRequest
+from ostiary.gateway.ports import Recording, Sink, UpstreamReply
 from ostiary.gateway.relay import Carrier
 from ostiary.gateway.repeat import KEY_HEADER, NOT_DONE, REPLAYED, Again, claim
-from ostiary.gateway.route import backoff
-from ostiary.gateway.route.health import Standing
+from ostiary.gateway.route.keys import ProviderKey
 from ostiary.gateway.route.plan import TRY_NEXT, Plan, instead
-from ostiary.gateway.route.quota import used_up_seconds
-from ostiary.gateway.routing import routed
+from ostiary.gateway.routing import check_places, free_place, pause, routed
+from ostiary.gateway.sending import Sending, attempt
 from ostiary.gateway.tape import Tape
 from ostiary.gateway.task import Task, Terms, Told
 from ostiary.gateway.task.table import TASKS
@@ -58,17 +57,11 @@ from ostiary.gateway.world import World
 from ostiary.snapshot.index import Target
 from ostiary.snapshot.tables import DegradedRow, ModelRow
 
-_TRY_AGAIN: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED, Code.UPSTREAM_CREDENTIAL, Code.UPSTREAM_TLS}
-"""Failures after which the same target may do better a moment later."""
-
 _STOOD_IN_FOR: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED} | {Code.UPSTREAM_UNAVAILABLE}
 """Failures for which an old answer may stand in."""
 
-_MAY_BE_TRIED: Final = (Standing.WELL, Standing.PROBE, Standing.SPARED)
-"""Targets that may be tried again, the best first."""
-
-_FORWARDED: Final = {DialectName.ANTHROPIC: (b"anthropic-version", b"anthropic-beta")}
-"""The headers of a dialect in which a caller chooses versions and features."""
+_UNSENT: Final = (Code.REQUEST_UNSUPPORTED, Code.MODEL_BUSY)
+"""Failures that cost the provider nothing: another attempt is no load on anyone."""
 
 _NOTHING: Final = Usage()
 
@@ -84,9 +77,13 @@ class Exchange:
     target: Target | None = None
     kept_target: str = ""
     attempts: int = 0
+    raced: int = -1
+    began: float = 0.0
+    credential: str = ""
     deadline: float = 0.0
     produced_bytes: int = 0
     cap: int | None = None
+    entered: bool = False
     grant: Grant
 
     def __init__(self, world: World, arrival: Arrival, body: bytes, sink: Sink) -> None:
@@ -110,6 +107,7 @@ class Exchange:
             self._admit()
             model, fallbacks = self._decide()
             self.degraded = model.degraded
+            await self._enter(model)
             if KEY_HEADER in self.arrival.headers:
                 self.recording, again = await claim(self.world, self.arrival, self.draft)
                 if again is not None:
@@ -120,7 +118,6 @@ class Exchange:
             waits = self.account.limit(self.grant, self.task.bound(self.cap))
             if waits is not None:
                 await waits
-            self.deadline = self.draft.started_at + model.timeouts.total_seconds
             self.recollection = recollection(self.world, self.index, self.arrival, self.draft, model, cap=self.cap)
             bound, need = self.account.bound, self.task.need
             route = routed(
@@ -134,7 +131,8 @@ class Exchange:
                 need=need,
             )
             if self.recollection is not None:
-                kept = await self.recollection.find(self._seconds(), self._patience())
+                patience = max(min(self.deadline - self.world.clock.monotonic(), FLIGHT_WAIT_SECONDS_MAX), 0.0)
+                kept = await self.recollection.find(self._seconds(), patience)
                 if kept is not None:
                     await self._replay(kept)
                     return
@@ -162,6 +160,22 @@ class Exchange:
                 self.recording.finish() if done else self.recording.drop()
             self.account.settle(Nano(0))
             self.world.open_calls -= 1
+            if self.entered:
+                self.world.gates.worker.leave()
+
+    async def _enter(self, model: ModelRow) -> None:
+        """Take a place of the worker, or wait for one. Raises GatewayError gateway.overloaded or model.busy."""
+        gates = self.world.gates
+        self.deadline = self.draft.started_at + model.timeouts.total_seconds
+        if gates.targets and KEY_HEADER not in self.arrival.headers:
+            check_places(self.world, self.index, self.arrival, model)
+        if not gates.worker.room.take(self.draft.received_at):
+            await gates.worker.enter(self._standing(), self.deadline)
+        self.entered = True
+
+    def _standing(self) -> Queued:
+        """Who the caller is where calls wait for each other."""
+        return Queued(self.index, self.arrival.principal)
 
     def _admit(self) -> None:
         """Parse the body once, strictly, and read what the stages need."""
@@ -215,10 +229,6 @@ class Exchange:
         assert isinstance(verdict, Deny)
         raise CallerError(verdict.code, verdict.message, param=verdict.param)
 
-    def _patience(self) -> float:
-        """How long the call may wait for another one's answer, in seconds."""
-        return max(min(self.deadline - self.world.clock.monotonic(), FLIGHT_WAIT_SECONDS_MAX), 0.0)
-
     async def _attempt(self, route: Plan) -> None:
         """Try the targets in order until one answers; where all failed, again after a pause, as often as the model
         allows. Each attempt starts from the client's original call, and each but the first is paid for out of the
@@ -228,131 +238,119 @@ class Exchange:
         attempts = targets[0].model.attempts
         allowed = min(attempts or len(targets), ATTEMPTS_MAX)
         first_error: OstiaryError | None = None
-        place = 0
+        place = turns = 0
         while True:
+            place = free_place(world, self.draft, route, place)
             self.target = target = targets[place]
-            self.attempts += 1
             if place >= route.fallback_from:
                 self.draft.fallback = instead(route) if first_error is None else first_error.code
-            began = world.clock.monotonic()
+            gate = world.gates.of(target)
+            before = self.attempts
+            hedge = None if target.model.hedge is None else races(self, route, place)
             try:
-                await self._try(target, began)
+                if gate is not None and not gate.take():
+                    await gate.enter(self._standing(), self.deadline)
+                try:
+                    self.attempts += 1
+                    await (self._try(target) if hedge is None else Race(self, route, place, hedge).run())
+                finally:
+                    if gate is not None:
+                        gate.leave()
             except OstiaryError as error:
-                self._note_attempt(target, began, error)
+                if self.attempts > before and hedge is None:
+                    self._note_attempt(target, error)
                 first_error = first_error or error
-                following = route.following(place, error.code)
+                following = route.following(max(place, self.raced), error.code)
                 if self.sink.begun or self.account.recorded or (error.code not in TRY_NEXT and following < 0):
                     raise
                 now = world.clock.monotonic()
                 place = following
-                if self.attempts >= allowed or now >= self.deadline:
+                turns += 0 if self.attempts == before else 1 + (hedge is not None and self.raced >= 0)
+                if turns >= allowed or now >= self.deadline:
                     raise first_error from None
-                if error.code is not Code.REQUEST_UNSUPPORTED and not world.health.of(target.name, now).may_retry(now):
+                if error.code not in _UNSENT and not world.health.of(target.name, now).may_retry(now):
                     raise first_error from None
                 if place < 0 and attempts is not None:
-                    place = await self._pause(targets, error)
+                    place = await pause(world, targets, error, attempts=self.attempts, deadline=self.deadline)
                 if place < 0:
                     raise first_error from None
                 continue
             return
 
-    async def _pause(self, targets: tuple[Target, ...], error: OstiaryError) -> int:
-        """Every target was tried. Wait before trying one of them again; its place, or -1 where none may be, or not
-        before the deadline."""
-        if error.code not in _TRY_AGAIN:
-            return -1
-        world = self.world
-        wait = backoff.pause_seconds(self.attempts, error.retry_after_seconds, world.random)
-        if world.clock.monotonic() + wait >= self.deadline:
-            return -1
-        await world.sleep(wait)
-        now = world.clock.monotonic()
-        standing = [world.health.standing(target.name, now) for target in targets]
-        return next((standing.index(one) for one in _MAY_BE_TRIED if one in standing), -1)
-
-    async def _try(self, target: Target, began: float) -> None:
-        draft, world, task = self.draft, self.world, self.task
-        row = target.provider
-        draft.provider, draft.request_model = row.name, target.request_model
-        draft.told_by("", "")
-        self.produced_bytes = 0
-        here = task.here(target)
+    async def _try(self, target: Target) -> None:
+        """One attempt at a target: with another secret of its provider where only the first was at fault."""
+        self.began, self.credential, self.produced_bytes = self.world.clock.monotonic(), "", 0
+        self.draft.provider, self.draft.request_model = target.provider.name, target.request_model
+        self.draft.told_by("", "")
+        here = self.task.here(target)
         if here is not None:
-            draft.usage_estimated = True
-            await self._deliver(target, here, began)
+            self.draft.usage_estimated = True
+            await self._deliver(target, here)
             return
-        provider = world.provider_dialect(row, self.client.name)
-        drop = self.arrival.options.drop_unsupported or target.model.drop_unsupported
-        encoded = task.encode(target, provider, Terms(self.cap, drop))
-        if encoded.dropped or draft.dropped_fields:
-            draft.left_out(encoded.dropped)
-        draft.sent_at = began
-        health = world.health.of(target.name, began)
-        health.began(began, first=self.attempts == 1)
-        try:
-            await self._send(target, provider, encoded, began)
-        except OstiaryError as error:
-            world.health.failed(target.name, world.clock.monotonic(), error)
-            raise
-        except BaseException:
-            health.left()
-            raise
-        health.succeeded(world.clock.monotonic(), draft.first_byte_at - began)
-
-    async def _send(self, target: Target, provider: ProviderDialect, encoded: Encoded, began: float) -> None:
-        """Put the request to the target and deliver its answer."""
-        draft, world, task, row = self.draft, self.world, self.task, target.provider
-        timeouts = target.model.timeouts
-        request = UpstreamRequest(
-            row.origin,
-            encoded.method,
-            target.address(encoded.path),
-            world.provider_headers(row) + self._dialect_headers(provider, encoded),
-            encoded.body,
-            PhaseTimeouts(timeouts.connect_seconds, timeouts.first_token_seconds, timeouts.idle_seconds, self.deadline),
-            row.tls,
-            row.proxy,
-        )
-        reply = await world.upstream.send(await world.proven(row, request))
-        try:
-            draft.first_byte_at = world.clock.monotonic()
-            scarce = used_up_seconds(reply.headers, self._seconds())
-            if scarce:
-                world.health.scarce(target.name, draft.first_byte_at, scarce)
-            if task.raw:
-                await self._deliver_stream(target, provider, reply, began)
-                return
-            if reply.status != 200:
-                body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
-                raise provider.decode_error(reply.status, reply.headers, body)
-            if draft.stream:
-                await self._deliver_stream(target, provider, reply, began)
+        tried: list[ProviderKey] = []
+        while True:
+            sending = self.prepared(target, tried)
+            self.follow(sending)
+            try:
+                await self.deliver(sending, await sending.reach(raw=self.task.raw))
+            except OstiaryError as error:
+                self.draft.first_byte_at = sending.first_byte_at
+                if failure := sending.failed(error, final=self.sink.begun or self.account.recorded):
+                    raise failure from None
+                self._note_attempt(target, error)
+                self.attempts += 1
+            except BaseException:
+                sending.left()
+                raise
             else:
-                body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
-                await self._deliver(target, task.told(target, provider, reply.headers, body, self._seconds()), began)
-        finally:
-            reply.close()
+                sending.succeeded()
+                return
 
-    def _dialect_headers(self, provider: ProviderDialect, encoded: Encoded) -> tuple[Header, ...]:
-        """The dialect's own headers; within one dialect the caller's choice of version and features goes along."""
-        headers = encoded.headers if encoded.media_type is None else (encoded.media_type, *encoded.headers)
-        forwarded = _FORWARDED.get(provider.name, ())
-        if forwarded and self.client.name is provider.name:
-            sent = tuple((name, self.arrival.headers[name]) for name in forwarded if name in self.arrival.headers)
-            named = {name for name, _ in sent}
-            headers = (*sent, *(pair for pair in headers if pair[0] not in named))
-        return headers
+    def prepared(self, target: Target, tried: list[ProviderKey] | None = None) -> Sending:
+        """An attempt at a target, begun, from the client's original call; `tried` are the secrets it was made with
+        before. Raises CallerError request.unsupported, UpstreamError where every secret rests."""
+        terms = Terms(self.cap, self.arrival.options.drop_unsupported or target.model.drop_unsupported)
+        tried, first = [] if tried is None else tried, self.attempts == 1
+        return attempt(
+            self.world, self.arrival, self.task, target, terms, deadline=self.deadline, tried=tried, first=first
+        )
+
+    def follow(self, sending: Sending) -> None:
+        """Keep on record what is so of this attempt."""
+        draft, self.target = self.draft, sending.target
+        draft.provider, draft.request_model = sending.target.provider.name, sending.target.request_model
+        if sending.dropped or draft.dropped_fields:
+            draft.left_out(sending.dropped)
+        self.began = draft.sent_at = sending.began
+        self.credential, self.produced_bytes = sending.credential, 0
+
+    async def deliver(self, sending: Sending, reply: UpstreamReply) -> None:
+        """Give the client the answer of an attempt, to its end."""
+        if self.began != sending.began or self.target is not sending.target:
+            self.follow(sending)
+        task, target, provider = self.task, sending.target, sending.provider
+        self.draft.first_byte_at = sending.first_byte_at
+        if self.draft.stream or task.raw:
+            await self._deliver_stream(target, provider, reply)
+            return
+        body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
+        await self._deliver(target, task.told(target, provider, reply.headers, body, self._seconds()))
+
+    def commit(self, target: Target, relay: Carrier) -> None:
+        """Begin a stream of which nothing has come yet."""
+        self.target, self.carrier = target, relay
+        self._begin_stream(relay)
 
     # --- towards the client -------------------------------------------------------------------------------
 
-    async def _deliver(self, target: Target, told: Told, began: float) -> None:
+    async def _deliver(self, target: Target, told: Told) -> None:
         """A plain answer: it leaves after its closing record."""
         draft = self.draft
         draft.told_by(told.response_model, told.finish_reason)
         self.produced_bytes = told.produced_bytes
         draft.first_content_at = self.world.clock.monotonic()
-        self._meter(target, told.usage)
-        self._note_attempt(target, began, None)
+        self.charge(target, told.usage, self.produced_bytes)
+        self._note_attempt(target, None)
         draft.answer_digest = self.world.digests.content(told.body)
         await self._succeed()
         if self.recollection is not None:
@@ -420,9 +418,7 @@ class Exchange:
             now_seconds=self._seconds(),
         )
 
-    async def _deliver_stream(
-        self, target: Target, provider: ProviderDialect, reply: UpstreamReply, began: float
-    ) -> None:
+    async def _deliver_stream(self, target: Target, provider: ProviderDialect, reply: UpstreamReply) -> None:
         """Relay a stream. Nothing is sent before the first content, so that a failure until then can be retried; but
         a client is not left without a word for longer than COMMIT_AFTER_SECONDS, even where the provider is silent."""
         draft, sink, recollection = self.draft, self.sink, self.recollection
@@ -432,7 +428,8 @@ class Exchange:
         digest = self.world.digests.running()
         waiting: list[bytes] | None = []
         begin = functools.partial(self._begin_stream, relay)
-        commit = asyncio.get_running_loop().call_later(COMMIT_AFTER_SECONDS, begin)
+        silent = self.world.clock.monotonic() - draft.first_byte_at
+        commit = asyncio.get_running_loop().call_later(max(COMMIT_AFTER_SECONDS - silent, 0.0), begin)
         self.world.open_streams += 1
         try:
             while True:
@@ -448,8 +445,8 @@ class Exchange:
                     draft.told_by(relay.response_model, relay.finish_reason)
                 if piece.ended:
                     self._learn(relay, digest)
-                    self._meter(target, relay.usage)
-                    self._note_attempt(target, began, None)
+                    self.charge(target, relay.usage, self.produced_bytes)
+                    self._note_attempt(target, None)
                     await self._succeed(relay.status)
                 if recollection is not None:
                     recollection.collect(data)
@@ -465,7 +462,7 @@ class Exchange:
             # What was produced is charged for. A target that failed before producing anything is not.
             self._learn(relay, digest)
             if relay.usage is not None or relay.produced_bytes or isinstance(error, asyncio.CancelledError):
-                self._meter(target, relay.usage)
+                self.charge(target, relay.usage, self.produced_bytes)
             raise
         finally:
             commit.cancel()
@@ -497,25 +494,26 @@ class Exchange:
 
     # --- how it ends --------------------------------------------------------------------------------------
 
-    def _meter(self, target: Target, usage: Usage | None) -> None:
-        """Usage as reported, or counted by us where the provider gave none; and its cost. What an earlier attempt
-        consumed before it failed is added to."""
+    def charge(self, target: Target, usage: Usage | None, produced_bytes: int) -> None:
+        """Add what an attempt consumed: as reported, or counted by us where the provider gave no usage."""
         draft = self.draft
         estimated = usage is None
         if usage is None:
-            usage = self.task.estimated(self.produced_bytes)
+            usage = self.task.estimated(produced_bytes)
             if usage is None:
                 return
         row = target.price(self._seconds())
         pricing = self.index.snapshot.pricing
         draft.consumed(usage, price.charge(row, pricing, usage, estimated=estimated), estimated=estimated)
 
-    def _note_attempt(self, target: Target, began: float, error: OstiaryError | None) -> None:
-        draft = self.draft
-        first_byte = milliseconds(draft.first_byte_at - began) if draft.first_byte_at > began else 0.0
-        total = milliseconds(self.world.clock.monotonic() - began)
-        status, reason, theirs = (200, "", "") if error is None else (error.status, error.code, provider_code(error))
-        draft.attempts.append(Attempt(target.name, status, reason, 0.0, first_byte, total, theirs))
+    def note(self, sending: Sending, error: OstiaryError | None) -> None:
+        """Record an attempt that does not answer."""
+        at = sending.began, sending.first_byte_at, self.world.clock.monotonic()
+        self.draft.attempted(sending.target.name, *at, error=error, credential=sending.credential)
+
+    def _note_attempt(self, target: Target, error: OstiaryError | None) -> None:
+        times = self.began, self.draft.first_byte_at, self.world.clock.monotonic()
+        self.draft.attempted(target.name, *times, error=error, credential=self.credential)
 
     async def _succeed(self, status: int = 200) -> None:
         """Settle and write the closing record; the answer leaves after this. An error that passes as it came is told
@@ -590,7 +588,7 @@ class Exchange:
         self.draft.error, self.draft.status = Code.CLIENT_GONE, 499
         if not self.account.recorded:
             if self.target is not None and self.draft.cost is None and self.draft.sent_at:
-                self._meter(self.target, None)
+                self.charge(self.target, None, self.produced_bytes)
             try:
                 self.account.close(Outcome.CANCELLED)
             except OstiaryError:

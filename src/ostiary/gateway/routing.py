@@ -1,24 +1,39 @@
-"""A call's plan: what the rules and the call itself say, put to `route/plan.py`, and what came of it put on record."""
+"""A call's plan: what the rules and the call itself say, put to `route/plan.py`, and what came of it put on record; which
+of its targets is tried now, and after which pause."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from ostiary.core.capability import NO_NEED, Need
-from ostiary.core.error import Code
-from ostiary.core.event import Skipped
+from ostiary.core.error import Code, OstiaryError
+from ostiary.core.event import BUSY, Skipped
 from ostiary.core.limit import TARGETS_SKIPPED_MAX
 from ostiary.core.usage import Usage
+from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.policy.access import Grant
+from ostiary.gateway.route import backoff
 from ostiary.gateway.route.condition import Facts, facts_of
-from ostiary.gateway.route.plan import Plan, Scene, nowhere, plan
+from ostiary.gateway.route.health import Standing
+from ostiary.gateway.route.plan import TRY_NEXT, Plan, Scene, nowhere, plan
 from ostiary.gateway.world import World
-from ostiary.snapshot.index import Index
+from ostiary.snapshot.index import Index, Target
 from ostiary.snapshot.tables import ModelRow, Subject
 
 SESSION_HEADER: Final = b"x-ostiary-session"
 """Which conversation a call belongs to, in the caller's own words."""
+
+_TRY_AGAIN: Final = TRY_NEXT - {
+    Code.REQUEST_UNSUPPORTED,
+    Code.UPSTREAM_CREDENTIAL,
+    Code.UPSTREAM_TLS,
+    Code.MODEL_BUSY,
+}
+"""Failures after which the same target may do better a moment later."""
+
+_MAY_BE_TRIED: Final = (Standing.WELL, Standing.PROBE, Standing.SPARED)
+"""Targets that may be tried again, the best first."""
 
 
 def routed(
@@ -62,6 +77,54 @@ def routed(
     if not route.targets:
         raise nowhere(route, arrival.operation)
     return route
+
+
+def check_places(world: World, index: Index, arrival: Arrival, model: ModelRow) -> None:
+    """Refuse a call for whose model every place is taken and wanted, before it costs anything more; unless a kept answer
+    or a fallback may serve it. Raises GatewayError model.busy."""
+    if model.cache is not None or model.fallbacks:
+        return
+    gates = [world.gates.of(target) for target in index.targets(model, arrival.operation)]
+    if not gates or any(gate is None or gate.room.free for gate in gates):
+        return
+    queued = Queued(index, arrival.principal)
+    refusals = [None if gate is None else gate.refusal(queued) for gate in gates]
+    soonest = min((one for one in refusals if one is not None), key=lambda one: one.seconds, default=None)
+    if soonest is not None and None not in refusals:
+        raise soonest.gate.shed(soonest, queued.priority)
+
+
+def free_place(world: World, draft: Draft, route: Plan, place: int) -> int:
+    """The place of the first target of the model's own, from one on, that can take a call now; where all are full, that
+    one. Those passed over go on record."""
+    targets, gates = route.targets, world.gates
+    if not targets[place].gate or place >= route.fallback_from:
+        return place
+    for other in range(place, route.fallback_from):
+        gate = gates.of(targets[other])
+        if gate is None or gate.room.free:
+            if other > place:
+                full = tuple(Skipped(target.name, BUSY) for target in targets[place:other])
+                draft.route = (*draft.route, *full)[:TARGETS_SKIPPED_MAX]
+                draft.strategy = targets[place].model.strategy
+            return other
+    return place
+
+
+async def pause(
+    world: World, targets: tuple[Target, ...], error: OstiaryError, *, attempts: int, deadline: float
+) -> int:
+    """Every target was tried, `attempts` times in all. Wait before trying one of them again; its place, or -1 where none may
+    be, or not before the deadline."""
+    if error.code not in _TRY_AGAIN:
+        return -1
+    wait = backoff.pause_seconds(attempts, error.retry_after_seconds, world.random)
+    if world.clock.monotonic() + wait >= deadline:
+        return -1
+    await world.sleep(wait)
+    now = world.clock.monotonic()
+    standing = [world.health.standing(target.name, now) for target in targets]
+    return next((standing.index(one) for one in _MAY_BE_TRIED if one in standing), -1)
 
 
 def _subject(arrival: Arrival, draft: Draft, model: ModelRow) -> str:

@@ -14,6 +14,8 @@ import msgspec
 from ostiary.core.call import Operation
 from ostiary.core.http import Header
 from ostiary.core.limit import SHADOW_BODY_BYTES_MAX, SHADOW_REQUESTS_MAX
+from ostiary.core.principal import Priority
+from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.exchange import Exchange
 from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.ports import Channel
@@ -75,6 +77,12 @@ class Mirror(Exchange):
         self.task.model = self.draft.original_model = self._model
         self.draft.label = self._label  # as the guards left it
 
+    def _standing(self) -> Queued:
+        """Behind everybody who waits for an answer."""
+        queued = super()._standing()
+        queued.priority = Priority.BATCH
+        return queued
+
     def _allowed(self) -> ModelRow:
         """As for any call, but: no share of a caller's limits, no kept answers, nobody to stand in."""
         row = msgspec.structs.replace(super()._allowed(), cache=None, fallbacks=(), shadow=None)
@@ -102,7 +110,7 @@ class Shadows:
         world = self._world
         if world.random.random() >= row.share:
             return
-        if len(self._tasks) >= SHADOW_REQUESTS_MAX or len(call.body) > SHADOW_BODY_BYTES_MAX:
+        if world.gates.tight or len(self._tasks) >= SHADOW_REQUESTS_MAX or len(call.body) > SHADOW_BODY_BYTES_MAX:
             self.dropped += 1
             return
         if not isinstance(world.grants.find(call.arrival.principal, row.model), Grant):

@@ -9,6 +9,7 @@ import msgspec
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
+from ostiary.gateway.admit.gate import Gates
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.audit.alerts import Alerts
 from ostiary.gateway.audit.digest import Digests
@@ -34,6 +35,8 @@ from ostiary.gateway.ports import (
 )
 from ostiary.gateway.route.condition import Conditions
 from ostiary.gateway.route.health import Health
+from ostiary.gateway.route.hedge import Hedges
+from ostiary.gateway.route.keys import Keys, each_alone, of_providers
 from ostiary.gateway.route.plan import Strategy
 from ostiary.gateway.tape import Detached
 from ostiary.snapshot.index import Index
@@ -86,6 +89,9 @@ class World:
         self.holds: Holds | SharedHolds = Holds() if shared is None else shared.holds
         self.limits: Limits | SharedLimits = Limits() if shared is None else shared.limits
         self.health = health or Health()
+        self.hedges = Hedges()
+        self.keys: dict[str, Keys] = of_providers(index.snapshot.providers, {})
+        self.gates = Gates(index, clock, observer.shed)
         self.conditions = conditions or Conditions()
         self.answers: AnswerCache = answers or Answers(index.snapshot.server.cache_bytes)
         self.flights = Flights()
@@ -111,9 +117,11 @@ class World:
         changed = {row.name for row in index.snapshot.providers if self.index.providers.get(row.name) != row}
         self.grants = Grants(index)
         self.conditions = conditions or Conditions()
-        changed |= self.credentials.swap(index.snapshot.providers)
+        changed |= self.credentials.swap(each_alone(index.snapshot.providers))
+        self.keys = of_providers(index.snapshot.providers, self.keys, changed)
         for name in changed:
             self.health.renew(name)
+        self.gates.swap(index)
         self.answers.resize(index.snapshot.server.cache_bytes)
         self._headers = {}
         self._spoken = {}

@@ -30,6 +30,7 @@ from ostiary.core.limit import (
     KEEPALIVE_IDLE_SECONDS_MAX,
     LINGER_SECONDS_MAX,
     PIPELINED_REQUESTS_MAX,
+    REFUSED_BODY_BYTES_MAX,
     REQUEST_LINE_BYTES_MAX,
     STREAM_KEEPALIVE_SECONDS,
     WRITE_BUFFER_BYTES_MAX,
@@ -304,6 +305,10 @@ class Connection(asyncio.Protocol):
         if not has_body:
             return
         if incoming.refusal is not None:
+            if incoming.refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and _comes_soon(headers) and not self._offered:
+                # It may come back on this connection, and a new one costs both more than to throw a short body away.
+                self._deadline = self._deadline if self._task is not None else now + BODY_IDLE_SECONDS_MAX
+                return
             incoming.keep_alive = False  # its body is not worth reading
             incoming.linger = True
             self._enqueue(incoming)
@@ -579,6 +584,11 @@ class _HeadRefusedError(OstiaryError):
 
 def _too_large(bytes_max: int) -> CallerError:
     return CallerError(Code.REQUEST_TOO_LARGE, f"The body is larger than the {bytes_max} bytes accepted here.")
+
+
+def _comes_soon(headers: dict[bytes, bytes]) -> bool:
+    length = int(headers.get(b"content-length") or REFUSED_BODY_BYTES_MAX + 1)
+    return length <= REFUSED_BODY_BYTES_MAX and b"expect" not in headers
 
 
 def _shown(error: Exception) -> str:

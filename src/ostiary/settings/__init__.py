@@ -21,13 +21,15 @@ from ostiary.settings.model import (
     AnswerCacheSettings,
     DegradedSettings,
     FallbackSettings,
+    HedgeSettings,
     KnownSettings,
     ModelSettings,
     ShadowSettings,
     TargetSettings,
 )
+from ostiary.settings.overload import CapacitySettings
 from ostiary.settings.price import PriceSettings, RateSettings
-from ostiary.settings.provider import AuthSettings, ProviderSettings
+from ostiary.settings.provider import AuthSettings, KeySecretSettings, ProviderSettings
 from ostiary.settings.tenant import KeySettings, TeamSettings
 
 __all__ = [
@@ -38,9 +40,12 @@ __all__ = [
     "AnswerCacheSettings",
     "AuthSettings",
     "BudgetSettings",
+    "CapacitySettings",
     "DegradedSettings",
     "FallbackSettings",
+    "HedgeSettings",
     "IncreaseSettings",
+    "KeySecretSettings",
     "KeySettings",
     "KnownSettings",
     "LimitSettings",

@@ -22,6 +22,7 @@ from ostiary.settings.installation import (
     StorageSettings,
 )
 from ostiary.settings.model import ModelSettings
+from ostiary.settings.overload import OverloadSettings
 from ostiary.settings.price import PricingSettings
 from ostiary.settings.provider import ProviderSettings
 from ostiary.settings.section import Section
@@ -45,6 +46,7 @@ class Settings(Section, frozen=True, kw_only=True):
     pricing: PricingSettings = PricingSettings()
     cache: CacheSettings = CacheSettings()
     alerts: AlertSettings = AlertSettings()
+    overload: OverloadSettings = OverloadSettings()
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, ModelSettings] = {}

@@ -16,7 +16,8 @@ from ostiary.core.limit import (
     TOTAL_SECONDS,
 )
 from ostiary.settings.limit import LimitSettings
-from ostiary.settings.section import EnvironmentWord, Name, Seconds, Section
+from ostiary.settings.overload import CapacitySettings
+from ostiary.settings.section import Amount, EnvironmentWord, Name, Seconds, Section
 
 
 class KnownSettings(Section, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class TargetSettings(KnownSettings, frozen=True, kw_only=True):
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     weight: Annotated[int, Meta(ge=0, le=1_000_000)] = 1
     when: str = ""
+    capacity: CapacitySettings | None = None
 
 
 class TimeoutSettings(Section, frozen=True, kw_only=True):
@@ -100,6 +102,14 @@ class DegradedSettings(Section, frozen=True, kw_only=True):
     on: Annotated[tuple[DegradedReason, ...], Meta(min_length=1)] = ("error", "timeout", "rate_limit", "overload")
 
 
+class HedgeSettings(Section, frozen=True, kw_only=True):
+    """When a slow call is put to a second target as well."""
+
+    after_seconds: Seconds | None = None
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.05
+    cost: Amount | None = None
+
+
 class ModelSettings(KnownSettings, frozen=True, kw_only=True):
     """A model as applications ask for it. What is known of it holds for every target that says nothing else."""
 
@@ -118,3 +128,4 @@ class ModelSettings(KnownSettings, frozen=True, kw_only=True):
     regions: list[Name] = []
     shadow: ShadowSettings | None = None
     degraded: DegradedSettings | None = None
+    hedge: HedgeSettings | None = None

@@ -4,7 +4,17 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ostiary.settings.section import OmittedField, Placed, Section, Url
+from ostiary.core.limit import CREDENTIALS_KEYS_MAX
+from ostiary.settings.overload import CapacitySettings
+from ostiary.settings.section import Name, OmittedField, Placed, Section, Url
+
+
+class KeySecretSettings(Section, frozen=True, kw_only=True):
+    """One of several secrets of a provider."""
+
+    secret: str
+    name: Name | None = None
+    weight: Annotated[int, Meta(ge=1, le=1_000)] = 1
 
 
 class AuthSettings(Section, frozen=True, kw_only=True):
@@ -28,6 +38,7 @@ class AuthSettings(Section, frozen=True, kw_only=True):
         "azure-managed-identity",
     ] = "bearer"
     secret: str | None = None
+    secrets: Annotated[list[str | KeySecretSettings], Meta(max_length=CREDENTIALS_KEYS_MAX)] = []
     header: Annotated[str, Meta(pattern=r"^([A-Za-z0-9-]{1,64})?$")] = ""
     region: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,32})?$")] = ""
     service: Annotated[str, Meta(pattern=r"^([a-z0-9-]{1,64})?$")] = ""
@@ -87,3 +98,4 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
     project: Placed = ""
     account: Placed = ""
     api_version: Placed = ""
+    capacity: CapacitySettings | None = None

@@ -28,6 +28,9 @@ EnvironmentWord = Literal["sandbox", "staging", "production"]
 
 
 Day = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="YYYY-MM-DD")]
+PriorityWord = Literal["interactive", "standard", "batch"]
+
+
 Amount = Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$", description="decimal units of the currency")]
 
 

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ostiary.core.limit import MAX_TOKENS_MAX, TOOL_DEPTH_MAX
+from ostiary.core.limit import MAX_TOKENS_MAX, TEAM_WEIGHT_COUNT_MAX, TOOL_DEPTH_MAX
 from ostiary.settings.limit import BudgetSettings, EachUserSettings, LimitSettings
-from ostiary.settings.section import EnvironmentWord, Name, Section
+from ostiary.settings.section import EnvironmentWord, Name, PriorityWord, Section
 
 
 class DeploymentSettings(Section, frozen=True, kw_only=True):
@@ -26,6 +26,7 @@ class KeySettings(Section, frozen=True, kw_only=True):
     limits: LimitSettings | None = None
     budget: BudgetSettings | None = None
     deployment: DeploymentSettings = DeploymentSettings()
+    priority: PriorityWord | None = None
 
 
 class TeamSettings(Section, frozen=True, kw_only=True):
@@ -42,6 +43,8 @@ class TeamSettings(Section, frozen=True, kw_only=True):
     limits: LimitSettings | None = None
     budget: BudgetSettings | None = None
     each_user: EachUserSettings | None = None
+    priority: PriorityWord = "standard"
+    weight: Annotated[int, Meta(ge=1, le=TEAM_WEIGHT_COUNT_MAX)] = 1
     keys: list[KeySettings] = []
 
 

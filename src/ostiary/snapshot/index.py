@@ -10,6 +10,7 @@ from ostiary.core.call import Operation
 from ostiary.core.limit import CONNECT_SECONDS, FIRST_BYTE_SECONDS, IDLE_SECONDS, TOTAL_SECONDS
 from ostiary.snapshot.tables import (
     BudgetedRow,
+    GateRow,
     LimitedRow,
     Match,
     ModelRow,
@@ -58,7 +59,7 @@ class Target(msgspec.Struct, frozen=True):
     """A target of a model with all that a call needs of it: the row of its provider and of the model, the model's name
     there (`request_model`), its share, its name in headers, logs and records (provider/model), its prices, newest
     first, what is known that could keep a call away (`traits`; None: nothing), and the condition for the calls it takes
-    (`when`; empty: all)."""
+    (`when`; empty: all). `gate` names the bound on calls in flight it falls under (empty: none)."""
 
     provider: ProviderRow
     model: ModelRow
@@ -70,6 +71,7 @@ class Target(msgspec.Struct, frozen=True):
     prices: tuple[PriceRow, ...]
     traits: TraitsRow | None = None
     when: str = ""
+    gate: str = ""
 
     def address(self, path: bytes) -> bytes:
         """Where a dialect's path stands at this target, as it goes on the wire."""
@@ -113,6 +115,9 @@ class Index:
         self.teams: dict[tuple[str, str], TeamRow] = {(row.tenant, row.name): row for row in snapshot.teams}
         self.limits: dict[str, LimitedRow] = {row.scope: row for row in snapshot.limits}
         self.budgets: dict[str, BudgetedRow] = {row.scope: row for row in snapshot.budgets}
+        self.gates: dict[str, GateRow] = {row.name: row.gate for row in snapshot.providers if row.gate is not None}
+        for model in snapshot.models:
+            self.gates |= {f"{one.provider}/{one.model}": one.gate for one in model.targets if one.gate is not None}
         self._prices: dict[tuple[str, str], list[PriceRow]] = {}
         self._patterns: dict[str, list[PriceRow]] = {}
         for row in sorted(snapshot.pricing.rows, key=lambda row: row.valid_from, reverse=True):
@@ -180,6 +185,7 @@ class Index:
             traits=row.traits if row.traits is not None and row.traits.known() else None,
             prices=(*self._matching(provider.name, row.model), *self._matching(provider.price_provider, row.model)),
             when=row.when,
+            gate=f"{provider.name}/{row.model}" if row.gate is not None else provider.name if provider.gate else "",
         )
 
     def _traits_behind(self, target: TargetRow, model: str) -> TraitsRow | None:

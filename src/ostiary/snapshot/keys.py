@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self
 import msgspec
 
 from ostiary.core.error import Code, OperatorError
-from ostiary.core.principal import Deployment, EnvironmentName, KeyId, Principal, TeamId, TenantId
+from ostiary.core.principal import Deployment, EnvironmentName, KeyId, Principal, Priority, TeamId, TenantId
 
 _MAGIC: Final = b"OSTKEYS1"
 _HEAD: Final = struct.Struct(">8sQQ")
@@ -40,6 +40,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True)
     models: tuple[str, ...] | None = None
     expires_ns: int = 0
     deployment: Deployment = Deployment()
+    priority: Priority | None = None
 
     def principal(self) -> Principal:
         """Who holds this key."""
@@ -51,6 +52,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True)
             key_name=self.key_name,
             models=None if self.models is None else frozenset(self.models),
             deployment=self.deployment,
+            priority=self.priority,
         )
 
 

@@ -13,7 +13,14 @@ from ostiary.core.call import DialectName, Operation
 from ostiary.core.capability import Capability
 from ostiary.core.error import Code
 from ostiary.core.http import Origin
-from ostiary.core.limit import CACHE_MEMORY_BYTES
+from ostiary.core.limit import (
+    CACHE_MEMORY_BYTES,
+    CALLS_REQUESTS_MAX,
+    LAG_SECONDS,
+    WAIT_SECONDS,
+    WAITING_REQUESTS_MAX,
+)
+from ostiary.core.principal import Priority
 
 
 class SecretRef(msgspec.Struct, frozen=True):
@@ -23,12 +30,21 @@ class SecretRef(msgspec.Struct, frozen=True):
     name: str
 
 
+class KeyRow(msgspec.Struct, frozen=True):
+    """One of several secrets of a provider: a name to tell it by, where it stands, and its share of the calls."""
+
+    name: str
+    secret: SecretRef
+    weight: int = 1
+
+
 class AuthRow(msgspec.Struct, frozen=True):
     """How the gateway authenticates to a provider: the scheme, where its secret stands, and what else the scheme needs.
 
     `header` is the name for the scheme of that name. For AWS: `region` and `service` of the signature, `key_id` and
     `session_token` of fixed keys, `profile` in `file`, `role_arn` to assume, `token_file`, `endpoint` of a container's
-    credentials. For Google and Azure `scopes`; for Azure `tenant`, `client_id` and `token_file`.
+    credentials. For Google and Azure `scopes`; for Azure `tenant`, `client_id` and `token_file`. `keys` are several
+    secrets in place of one.
     """
 
     scheme: str = "none"
@@ -46,10 +62,12 @@ class AuthRow(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...] = ()
     tenant: str = ""
     client_id: str = ""
+    keys: tuple[KeyRow, ...] = ()
 
     def secrets(self) -> tuple[SecretRef, ...]:
         """Every secret the scheme needs."""
-        return tuple(ref for ref in (self.secret, self.session_token) if ref is not None)
+        own = (self.secret, self.session_token, *(key.secret for key in self.keys))
+        return tuple(ref for ref in own if ref is not None)
 
 
 class Residency(StrEnum):
@@ -91,6 +109,21 @@ class ProfileRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     json_schema: bool = True
 
 
+class GateRow(msgspec.Struct, frozen=True):
+    """A bound of one worker on calls in flight, how many may wait for a place, and for how long."""
+
+    concurrent_requests: int
+    waiting_requests: int
+    wait_seconds: float
+
+
+class OverloadRow(msgspec.Struct, frozen=True):
+    """When a worker sheds calls: beyond its gate, and where its event loop runs later than `lag_seconds` for a while."""
+
+    gate: GateRow = GateRow(CALLS_REQUESTS_MAX, WAITING_REQUESTS_MAX, WAIT_SECONDS)
+    lag_seconds: float = LAG_SECONDS
+
+
 class ProviderRow(msgspec.Struct, frozen=True):
     """One upstream. `path` is the prefix of the base URL (e.g. /v1), in which `{model}` stands for the model's name;
     `query` goes with every request (e.g. api-version=2024-10-21); `proxy` is an HTTP CONNECT proxy or None.
@@ -98,7 +131,7 @@ class ProviderRow(msgspec.Struct, frozen=True):
     `dialect` is what it is spoken to in; `also` are others it speaks under the same base URL, used where a client
     speaks one of them. `profile` is how it differs from OpenAI where it speaks that dialect. `operations` are those it
     has endpoints for; empty: those of its dialect.
-    `region` is where it runs, in small letters (empty: not known).
+    `region` is where it runs, in small letters (empty: not known). `gate` bounds the calls in flight there.
     `price_provider` names the price list its models are looked up in. `headers` are sent with each request.
     """
 
@@ -118,6 +151,7 @@ class ProviderRow(msgspec.Struct, frozen=True):
     query: str = ""
     operations: tuple[Operation, ...] = ()
     region: str = ""
+    gate: GateRow | None = None
 
 
 class TraitsRow(msgspec.Struct, frozen=True):
@@ -147,13 +181,15 @@ class TraitsRow(msgspec.Struct, frozen=True):
 class TargetRow(msgspec.Struct, frozen=True):
     """One place a model is served: a provider's name, the model's name there, its share, and what is known of it
     (None: nothing). For a target `*`, `traits` are what the operator says of all models behind it. `when` is a condition
-    in CEL (`gateway/route/condition.py`) for the calls it takes; empty: all."""
+    in CEL (`gateway/route/condition.py`) for the calls it takes; empty: all. `gate` is a bound of its own on calls in
+    flight, in place of its provider's."""
 
     provider: str
     model: str
     weight: int = 1
     traits: TraitsRow | None = None
     when: str = ""
+    gate: GateRow | None = None
 
 
 class TimeoutsRow(msgspec.Struct, frozen=True):
@@ -221,6 +257,15 @@ class DegradedRow(msgspec.Struct, frozen=True):
     answers: tuple[DegradedAnswerRow, ...]
 
 
+class HedgeRow(msgspec.Struct, frozen=True):
+    """When a call is put to a second target as well: after so long (None: as long as 95 of 100 calls take), for at most
+    this share of calls, where the second attempt can cost no more than `nano` (None: no bound of its own)."""
+
+    after_seconds: float | None = None
+    share: float = 0.05
+    nano: int | None = None
+
+
 class ModelRow(msgspec.Struct, frozen=True):
     """What applications ask for by name. `environments` empty means every one; `attempts` is how many there may be for
     one call in all (None: one at each target); `regions` are those its calls may go to, its fallbacks' too (empty: all);
@@ -242,6 +287,7 @@ class ModelRow(msgspec.Struct, frozen=True):
     subject: Subject = Subject.KEY
     shadow: ShadowRow | None = None
     degraded: DegradedRow | None = None
+    hedge: HedgeRow | None = None
 
 
 class LimitRow(msgspec.Struct, frozen=True):
@@ -307,7 +353,8 @@ class BudgetedRow(msgspec.Struct, frozen=True):
 class TeamRow(msgspec.Struct, frozen=True):
     """A team of a tenant: its environment, allowed models ("*": all), bounds (None: the product's) and the providers
     whose own paths it may reach by passthrough ("*": all). Its calls go to `regions` alone (empty: all), and with
-    `residency` private to private targets alone."""
+    `residency` private to private targets alone. Where calls wait, `priority` says how urgent its are, and `weight` what
+    its share is among teams of the same priority."""
 
     tenant: str
     name: str
@@ -319,6 +366,8 @@ class TeamRow(msgspec.Struct, frozen=True):
     passthrough: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     residency: Residency | None = None
+    priority: Priority = Priority.STANDARD
+    weight: int = 1
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -420,3 +469,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     limits: tuple[LimitedRow, ...] = ()
     budgets: tuple[BudgetedRow, ...] = ()
     known_models: tuple[KnownModelRow, ...] = ()
+    overload: OverloadRow = OverloadRow()

@@ -7,7 +7,7 @@ and the ops process renders the sum of all.
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -141,11 +141,49 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.credentials_refused = Counter(
+            "ostiary_credentials_refused",
+            "Credentials of ours that a provider refused.",
+            ("provider", "credential"),
+            registry=registry,
+        )
+        self._measure_gates(registry)
+        self._shed: dict[tuple[str, str, str], int] = {}
+        self._gates: set[str] = set()
         self._exchanged = [0, 0]
         self._away = False
         self._bound: dict[_Key, _Bound] = {}
         self._models: frozenset[str] = frozenset()
         self._pending: list[_Bound] = []
+
+    def _measure_gates(self, registry: CollectorRegistry) -> None:
+        self.shed_calls = Counter(
+            "ostiary_shed_calls",
+            "Calls refused for overload.",
+            ("target", "reason", "priority"),
+            registry=registry,
+        )
+        self.calls_in_flight = Gauge(
+            "ostiary_calls_in_flight",
+            "Calls that have a place.",
+            ("target",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.calls_waiting = Gauge(
+            "ostiary_calls_waiting",
+            "Calls that wait for a place.",
+            ("target",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.places = Gauge(
+            "ostiary_places",
+            "Places for calls in flight.",
+            ("target",),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
 
     def flush(self) -> None:
         """Make what was counted visible; called a few times a second."""
@@ -157,6 +195,31 @@ class Metrics:
             if count:
                 self.counter_exchanges.labels(outcome).inc(count)
         self.counters_away.set(self._away)
+        shed, self._shed = self._shed, {}
+        for labels, number in shed.items():
+            self.shed_calls.labels(*labels).inc(number)
+
+    def gates(self, standing: Mapping[str, tuple[int, int, int]]) -> None:
+        """Calls in flight, calls waiting and places, of the worker ("") and of each target that has a bound."""
+        for name in self._gates - standing.keys():
+            for gauge in (self.calls_in_flight, self.calls_waiting, self.places):
+                gauge.labels(name).set(0)
+        self._gates = set(standing)
+        for name, (in_flight, waiting, places) in standing.items():
+            self.calls_in_flight.labels(name).set(in_flight)
+            self.calls_waiting.labels(name).set(waiting)
+            self.places.labels(name).set(places)
+
+    def credential_refused(self, provider: str, key: str) -> None:
+        """Count and log a credential that a provider refused: somebody must renew it."""
+        _log.error("credential_refused", provider=provider, credential=key)
+        with contextlib.suppress(OSError):  # as in `closed`
+            self.credentials_refused.labels(provider, key).inc()
+
+    def shed(self, gate: str, reason: str, priority: str) -> None:
+        """Count a call refused for overload; it is passed on by `flush`, since there may be thousands a second."""
+        key = (gate, reason, priority)
+        self._shed[key] = self._shed.get(key, 0) + 1
 
     def known_models(self, names: frozenset[str]) -> None:
         """Take the configuration's model names; beyond the bound the rest are "other"."""

@@ -5,7 +5,7 @@ import pytest
 from ostiary.bootstrap.compile import compile_file
 from ostiary.core.error import OperatorError
 from ostiary.settings import load
-from ostiary.snapshot.tables import AuthRow, SecretRef
+from ostiary.snapshot.tables import AuthRow, KeyRow, SecretRef
 
 HOST = "https://bedrock-runtime.eu-west-1.amazonaws.com"
 VARIABLES = (
@@ -74,6 +74,10 @@ def test_a_scheme_becomes_its_row(tmp_path, auth, expected):
         ("{scheme: aws-container, endpoint: 'http://example.com/'}", r"auth\.endpoint: a token endpoint must be https"),
         ("{scheme: azure-workload-identity, tenant: t}", "AZURE_CLIENT_ID is not set"),
         ("{scheme: azure-entra, tenant: 'a/b', client_id: c, secret: '${env:S}'}", r"auth\.tenant"),
+        ("{secret: '${env:S}', secrets: ['${env:T}']}", r"auth\.secrets: `secret` is there as well"),
+        ("{secrets: [{secret: '${env:S}', name: a}, {secret: '${env:T}', name: a}]}", "the name `a` is there twice"),
+        ("{scheme: aws-sigv4, key_id: k, secrets: ['${env:S}']}", r"auth\.secrets: the scheme `aws-sigv4` has no use"),
+        ("{secrets: [{secret: '${env:S}', weight: 0}]}", "auth"),
         ("{scheme: aws-instance, secretz: a}", "did you mean `secret`"),
     ],
 )
@@ -103,3 +107,10 @@ def test_what_a_platform_tells_its_workloads_is_taken(tmp_path, monkeypatch):
 def test_two_secrets_written_out_stand_in_two_files(tmp_path):
     found = row(tmp_path, "{scheme: aws-sigv4, key_id: A, secret: one, session_token: two}")
     assert found.secret != found.session_token
+
+
+def test_several_secrets_have_names_and_weights_and_none_is_the_only_one(tmp_path):
+    found = row(tmp_path, "{secrets: ['${env:A}', {secret: '${env:B}', name: new, weight: 3}]}")
+    assert found.secret is None
+    assert found.keys == (KeyRow("1", SecretRef("env", "A")), KeyRow("new", SecretRef("env", "B"), 3))
+    assert found.secrets() == (SecretRef("env", "A"), SecretRef("env", "B"))

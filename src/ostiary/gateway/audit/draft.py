@@ -5,6 +5,7 @@ complete at every moment, so that a call may end anywhere.
 """
 
 from ostiary.core.call import DialectName, Operation
+from ostiary.core.error import OstiaryError, provider_code
 from ostiary.core.event import Attempt, Closed, Opened, Outcome, Skipped, Timings
 from ostiary.core.label import Sensitivity
 from ostiary.core.limit import DROPPED_FIELDS_CHARS_MAX, MODEL_NAME_BYTES_MAX
@@ -66,6 +67,22 @@ class Draft:
             usage, cost = self.usage + usage, self.cost + cost
         self.usage, self.cost = usage, cost
         self.usage_estimated = self.usage_estimated or estimated
+
+    def attempted(
+        self,
+        target: str,
+        began: float,
+        first_byte_at: float,
+        now: float,
+        *,
+        error: OstiaryError | None,
+        credential: str,
+    ) -> None:
+        """Keep one try at one target: the failure with which it ended, None where it answered."""
+        first_byte = milliseconds(first_byte_at - began) if first_byte_at > began else 0.0
+        status, reason, theirs = (200, "", "") if error is None else (error.status, error.code, provider_code(error))
+        total = milliseconds(now - began)
+        self.attempts.append(Attempt(target, status, reason, 0.0, first_byte, total, theirs, credential))
 
     def told_by(self, response_model: str, finish_reason: str) -> None:
         """Keep the provider's own words for its model and for why it stopped, as far as a record has room."""

@@ -12,6 +12,7 @@ from ostiary.core.http import Accepted, Answer, Header, RequestHead
 from ostiary.core.limit import EXCHANGES_MAX, MODEL_NAME_BYTES_MAX
 from ostiary.core.principal import Principal
 from ostiary.gateway.admit.bounds import options
+from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.dialect import ListedModel
 from ostiary.gateway.edge.route import Endpoint, MediaType, Route, addressed, argument, dialect_of, find, methods
@@ -89,8 +90,11 @@ class Gateway:
             raise CallerError(Code.REQUEST_UPGRADE, "This path is a WebSocket; connect to it with a client for these.")
         if route.operation is not None:
             _check_media_type(route.media_type, head.headers.get(b"content-type", b""))
-            if self._world.open_calls >= EXCHANGES_MAX:
+            world = self._world
+            if world.open_calls >= EXCHANGES_MAX:
                 raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many calls are open.", retry_after_seconds=1.0)
+            if world.gates.tight:
+                world.gates.check(Queued(world.index, principal))
         if route.operation is None:
             return self._models(route, head, principal, request_id)
         arrival = Arrival(

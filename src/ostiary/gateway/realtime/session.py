@@ -32,8 +32,10 @@ from ostiary.gateway.realtime import event
 from ostiary.gateway.realtime.dialogue import Dialogue
 from ostiary.gateway.realtime.opening import Opening, address, forwarded, protocols
 from ostiary.gateway.realtime.turn import opening
+from ostiary.gateway.route.keys import ProviderKey
 from ostiary.gateway.route.plan import Plan
 from ostiary.gateway.routing import routed
+from ostiary.gateway.sending import Sending
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Target
 from ostiary.snapshot.tables import ModelRow
@@ -186,28 +188,34 @@ class Session:
         world, draft, row = self.world, self.draft, target.provider
         self.target = target
         self.attempts += 1
-        began = draft.sent_at = world.clock.monotonic()
+        draft.sent_at = world.clock.monotonic()
         draft.provider, draft.request_model = row.name, target.request_model
-        health = world.health.of(target.name, began)
-        health.began(began, first=self.attempts == 1)
-        try:
-            channel = await self._dialled(target)
-        except OstiaryError as error:
-            world.health.failed(target.name, world.clock.monotonic(), error)
-            self._note(target, began, error)
-            raise
-        except BaseException:
-            health.left()
-            raise
-        draft.first_byte_at = world.clock.monotonic()
-        health.succeeded(draft.first_byte_at, draft.first_byte_at - began)
-        self._note(target, began, None)
-        return channel
+        dialect = world.provider_dialect(row, self.arrival.dialect)
+        request = self._request(target)
+        tried: list[ProviderKey] = []
+        while True:
+            sending = Sending(world, target, dialect, request, tried=tried, first=self.attempts == 1)
+            try:
+                channel = await self._dialled(sending, request)
+            except OstiaryError as error:
+                failure = sending.failed(error)
+                self._note(sending, error)
+                if failure is not None:
+                    raise failure from None
+                self.attempts += 1
+            except BaseException:
+                sending.left()
+                raise
+            else:
+                draft.first_byte_at = sending.first_byte_at = world.clock.monotonic()
+                sending.succeeded()
+                self._note(sending, None)
+                return channel
 
-    async def _dialled(self, target: Target) -> Channel:
+    def _request(self, target: Target) -> UpstreamRequest:
         world, row = self.world, target.provider
         timeouts = target.model.timeouts
-        request = UpstreamRequest(
+        return UpstreamRequest(
             row.origin,
             b"GET",
             address(target),
@@ -217,12 +225,15 @@ class Session:
             row.tls,
             row.proxy,
         )
+
+    async def _dialled(self, sending: Sending, request: UpstreamRequest) -> Channel:
+        world = self.world
+        row = sending.target.provider if sending.key is None else sending.key.row
         channel = await world.upstream.connect(await world.proven(row, request), ())
         if isinstance(channel, Answer):
             if channel.status < 300:
                 raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider did not switch to WebSocket.")
-            dialect = world.provider_dialect(row, self.arrival.dialect)
-            raise dialect.decode_error(channel.status, channel.headers, channel.body)
+            raise sending.provider.decode_error(channel.status, channel.headers, channel.body)
         return channel
 
     async def _relay(self) -> None:
@@ -365,11 +376,11 @@ class Session:
         target = self.target.name if self.target is not None and self.index.snapshot.server.show_target else ""
         return told(self.draft, None, attempts=self.attempts, receipt=self.account.receipt, target=target)
 
-    def _note(self, target: Target, began: float, error: OstiaryError | None) -> None:
-        draft = self.draft
-        total = milliseconds(self.world.clock.monotonic() - began)
+    def _note(self, sending: Sending, error: OstiaryError | None) -> None:
+        draft, target = self.draft, sending.target
+        total = milliseconds(self.world.clock.monotonic() - sending.began)
         status, reason, theirs = (101, "", "") if error is None else (error.status, error.code, provider_code(error))
-        draft.attempts.append(Attempt(target.name, status, reason, 0.0, total, total, theirs))
+        draft.attempts.append(Attempt(target.name, status, reason, 0.0, total, total, theirs, sending.credential))
 
 
 class _EndedError(OstiaryError):

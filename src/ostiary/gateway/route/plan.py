@@ -53,6 +53,7 @@ TRY_NEXT: Final = frozenset(
         Code.UPSTREAM_OVERLOADED,
         Code.UPSTREAM_ERROR,
         Code.REQUEST_UNSUPPORTED,
+        Code.MODEL_BUSY,
     }
 )
 """Failures after which another target may do better. A refusal of the request itself is not among them."""

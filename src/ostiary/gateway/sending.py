@@ -1,0 +1,173 @@
+"""One attempt at one target: what is sent, with which credential, and what becomes of it."""
+
+from typing import Final
+
+from ostiary.core.call import DialectName
+from ostiary.core.error import Code, OstiaryError
+from ostiary.core.http import Header
+from ostiary.core.limit import UPSTREAM_ERROR_BYTES_MAX
+from ostiary.gateway.arrival import Arrival
+from ostiary.gateway.dialect import Encoded, ProviderDialect
+from ostiary.gateway.ports import PhaseTimeouts, UpstreamReply, UpstreamRequest
+from ostiary.gateway.route.keys import ProviderKey
+from ostiary.gateway.route.quota import used_up_seconds
+from ostiary.gateway.task import Task, Terms
+from ostiary.gateway.world import World
+from ostiary.snapshot.index import Target
+
+_FORWARDED: Final = {DialectName.ANTHROPIC: (b"anthropic-version", b"anthropic-beta")}
+"""The headers of a dialect in which a caller chooses versions and features."""
+
+_OF_THE_SECRET: Final = (401, 403, 429)
+
+
+class Sending:
+    """One attempt. Once begun it is ended exactly once: by `succeeded`, `failed` or `left`. Times are monotonic seconds;
+    `first_byte_at` is 0.0 until the head of the answer is there. `tried` are the provider's secrets that the call was sent
+    with before, to which this one's is added; `dropped` are fields that were left out of the request."""
+
+    def __init__(
+        self,
+        world: World,
+        target: Target,
+        provider: ProviderDialect,
+        request: UpstreamRequest,
+        *,
+        tried: list[ProviderKey],
+        first: bool,
+        dropped: tuple[str, ...] = (),
+    ) -> None:
+        """Begins. Raises UpstreamError where every secret of the provider rests: upstream.credential or
+        upstream.rate_limited."""
+        self.target = target
+        self.provider = provider
+        self.dropped = dropped
+        self.reply: UpstreamReply | None = None
+        self.began = now = world.clock.monotonic()
+        self.first_byte_at = 0.0
+        self.key: ProviderKey | None = None
+        self._world = world
+        self._request = request
+        self._tried = tried
+        row = target.provider
+        self._keys = world.keys.get(row.name)
+        self._health = world.health.of(target.name, now)
+        if self._keys is not None:
+            self.key = self._keys.pick(now, tried)
+            if self.key is None:
+                raise self._keys.exhausted(now)
+            tried.append(self.key)
+            self._keys.began(self.key)
+        self._health.began(now, first=first)
+
+    @property
+    def credential(self) -> str:
+        """The name of the secret, where the provider has several."""
+        return "" if self.key is None else self.key.name
+
+    async def reach(self, *, raw: bool = False) -> UpstreamReply:
+        """The head of the answer: with status 200, or of any where that is to pass as it comes (`raw`), unless it
+        speaks of the secret alone and another is there. Raises as
+        ports.Upstream.send, upstream.credential, and what an answer with another status says."""
+        world = self._world
+        row = self.target.provider if self.key is None else self.key.row
+        reply = self.reply = await world.upstream.send(await world.proven(row, self._request))
+        self.first_byte_at = now = world.clock.monotonic()
+        scarce = used_up_seconds(reply.headers, world.clock.now_ns() // 1_000_000_000)
+        if scarce and self.key is not None:
+            self.key.scarce_until = now + scarce
+        elif scarce:
+            world.health.scarce(self.target.name, now, scarce)
+        if reply.status != 200 and (not raw or self._another(reply.status, now)):
+            body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
+            raise self.provider.decode_error(reply.status, reply.headers, body)
+        return reply
+
+    def _another(self, status: int, now: float) -> bool:
+        """Whether an answer that would pass as it came is rather asked for again, with another secret."""
+        keys = self._keys
+        return keys is not None and status in _OF_THE_SECRET and keys.pick(now, self._tried) is not None
+
+    def succeeded(self) -> None:
+        """It was answered."""
+        self._close()
+        self._health.succeeded(self._world.clock.monotonic(), self.first_byte_at - self.began)
+
+    def failed(self, error: OstiaryError, *, final: bool = False) -> OstiaryError | None:
+        """It failed. None where only its secret did and another of the provider may take the call, unless that is `final`;
+        otherwise the failure as it counts against the target."""
+        self._close()
+        world, key, keys = self._world, self.key, self._keys
+        now = world.clock.monotonic()
+        if error.code is Code.UPSTREAM_CREDENTIAL:
+            world.observer.credential_refused(self.target.provider.name, self.credential)
+        if key is not None and keys is not None and key.failed(now, error):
+            if keys.pick(now) is not None:
+                self._health.left()
+                return error if final or keys.pick(now, self._tried) is None else None
+            error = keys.exhausted(now, error)
+        world.health.failed(self.target.name, now, error)
+        return error
+
+    def ended(self, error: OstiaryError) -> OstiaryError:
+        """It failed, and no other secret is to be tried: the failure as it counts against the target."""
+        failure = self.failed(error, final=True)
+        assert failure is not None
+        return failure
+
+    def left(self) -> None:
+        """It ended without saying anything of the target."""
+        self._close()
+        self._health.left()
+
+    def _close(self) -> None:
+        if self.reply is not None:
+            self.reply.close()
+        if self.key is not None:
+            self.key.left()
+
+
+def attempt(
+    world: World,
+    arrival: Arrival,
+    task: Task,
+    target: Target,
+    terms: Terms,
+    *,
+    deadline: float,
+    tried: list[ProviderKey],
+    first: bool,
+) -> Sending:
+    """An attempt, begun, from the client's original call. Raises CallerError request.unsupported, and as Sending."""
+    provider = world.provider_dialect(target.provider, world.clients[arrival.dialect].name)
+    encoded = task.encode(target, provider, terms)
+    request = _outgoing(world, arrival, target, provider, encoded, deadline=deadline)
+    return Sending(world, target, provider, request, tried=tried, first=first, dropped=encoded.dropped)
+
+
+def _outgoing(
+    world: World, arrival: Arrival, target: Target, provider: ProviderDialect, encoded: Encoded, *, deadline: float
+) -> UpstreamRequest:
+    """The request, complete but for the credential; `deadline` is the monotonic time at which the call ends."""
+    row, timeouts = target.provider, target.model.timeouts
+    return UpstreamRequest(
+        row.origin,
+        encoded.method,
+        target.address(encoded.path),
+        world.provider_headers(row) + _dialect_headers(world, arrival, provider, encoded),
+        encoded.body,
+        PhaseTimeouts(timeouts.connect_seconds, timeouts.first_token_seconds, timeouts.idle_seconds, deadline),
+        row.tls,
+        row.proxy,
+    )
+
+
+def _dialect_headers(world: World, arrival: Arrival, provider: ProviderDialect, encoded: Encoded) -> tuple[Header, ...]:
+    """The dialect's own headers; within one dialect the caller's choice of version and features goes along."""
+    headers = encoded.headers if encoded.media_type is None else (encoded.media_type, *encoded.headers)
+    forwarded = _FORWARDED.get(provider.name, ())
+    if forwarded and world.clients[arrival.dialect].name is provider.name:
+        sent = tuple((name, arrival.headers[name]) for name in forwarded if name in arrival.headers)
+        named = {name for name, _ in sent}
+        headers = (*sent, *(pair for pair in headers if pair[0] not in named))
+    return headers
