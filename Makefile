@@ -72,6 +72,7 @@ wheel: $(DEV_STAMP)  ## dist/*.whl, the same bytes whenever it is built from the
 
 lock: $(DEV_STAMP)  ## resolve the dependencies anew
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -o requirements/run.txt pyproject.toml
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/run.txt --extra postgresql --extra redis -o requirements/server.txt pyproject.toml
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.11 -c requirements/run.txt --group dev -o requirements/dev.txt pyproject.toml
 
 clean:  ## remove the environment and caches

@@ -268,3 +268,36 @@ def test_what_was_read_far_is_told_by_the_place_alone(tmp_path, database):
     assert project_origin(source, usage, ORIGIN) > 0
     assert not usage.apply(CONSUMER, ORIGIN, place, usage.place(CONSUMER, ORIGIN), Batch([], {}, [], [], [], [], []))
     assert requests(usage) == 1
+
+
+def test_fd24_a_deadlock_is_told_and_what_it_undid_is_done_by_the_next_pass(tmp_path, database, place):
+    """Two transactions that want the same in another order: the server undoes one of them, here the projector's."""
+    root = tmp_path / "journal"
+    started = start(root)
+    for _ in range(5):
+        Client(started.writer).call()
+    started.writer.work()
+    usage = PostgresqlUsage(database)
+    projector = Projector(JournalFiles(root), usage)
+    told = []
+    with postgresql.admin() as other:
+        other.execute(f"SET search_path TO {place}")
+        other.execute("SET deadlock_timeout = '60s'")  # the projector's side is the one that is undone
+        other.execute("BEGIN")
+        other.execute("LOCK TABLE usage_daily IN ACCESS EXCLUSIVE MODE")
+        working = threading.Thread(target=lambda: told.append(projector.run_once()))
+        working.start()
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+        while not other.execute(waits, (f"{place}.usage_daily",)).fetchone()[0]:
+            assert working.is_alive()
+        other.execute("LOCK TABLE offsets IN ACCESS EXCLUSIVE MODE")
+        other.execute("ROLLBACK")
+        working.join(30)
+    assert told == [0]
+    (fault,) = projector.faults.values()
+    assert fault.code is Code.STORE_UNAVAILABLE
+    # On a machine so busy that the server looked before both waited, it is the bound on waiting for a lock.
+    assert "deadlock" in fault.message or "lock timeout" in fault.message
+    assert projector.run_once() > 0
+    assert not projector.faults
+    assert requests(usage) == 5

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import postgresql
 from tests.process.house import House, ProviderThread
 
 
@@ -26,3 +27,20 @@ def shared(tmp_path_factory, provider):
     """A running gateway that tests share; they must leave it as it was."""
     with House(tmp_path_factory.mktemp("shared"), provider.port) as made:
         yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request):
+    """Makes the `storage.url` of one database after another."""
+    made = []
+
+    def new():
+        if request.param == "sqlite":
+            return "sqlite"
+        postgresql.need()
+        made.append(postgresql.new_schema())
+        return postgresql.url(made[-1])
+
+    yield new
+    for name in made:
+        postgresql.drop_schema(name)

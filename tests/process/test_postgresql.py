@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from ostiary.core.limit import USAGE_PARTITIONS_AHEAD_COUNT
+from ostiary.store.postgresql.schema import steps
 from tests import postgresql
 from tests.process.house import APP_KEY, House, until
 
@@ -62,7 +63,7 @@ def test_from_an_empty_database_to_a_report(tmp_path, provider, schema):
     house = installation(tmp_path / "a", provider, postgresql.url(schema))
     assert "run `ostiary migrate`" in house.command("serve", code=2)
     planned = house.command("migrate", "--dry-run")
-    assert "schema 0 to 2" in planned
+    assert f"schema 0 to {steps()[-1].migration.version}" in planned
     assert "done" not in planned
     done = house.command("migrate")
     assert "done: 1 foundation" in done

@@ -39,6 +39,7 @@ from ostiary.store.journal.reader import JournalFiles
 PEPPER_FILE: Final = "pepper.key"
 DIGEST_FILE: Final = "digest.key"
 JOURNAL_DIR: Final = "journal"
+RESTORING_DIR: Final = ".restoring"
 _KEY_BYTES: Final = 32
 
 
@@ -57,8 +58,9 @@ class InstallationKeys(msgspec.Struct, frozen=True):
 class Offline:
     """The stores and services of one installation. `close` it, or use `opened`."""
 
-    def __init__(self, loaded: Loaded, data_dir: Path | None = None) -> None:
-        """Opens, creates or migrates what is in the data folder, which is the file's unless given, and the database.
+    def __init__(self, loaded: Loaded, data_dir: Path | None = None, *, restoring: bool = False) -> None:
+        """Opens, creates or migrates what is in the data folder, which is the file's unless given, and the database. Only
+        who is restoring a backup may open one whose restore has not come to its end.
 
         Raises OperatorError: store.unavailable (the database, its schema), config.invalid (the installation's keys, the
         database's URL or driver, a replica's name that is another's).
@@ -70,6 +72,12 @@ class Offline:
         self.ids = UuidIds()
         self.overlay = overlay_of(loaded)
         make_data_dir(self.data_dir)
+        if (self.data_dir / RESTORING_DIR).exists() and not restoring:
+            raise OperatorError(
+                Code.CONFIG_INVALID,
+                f"A restore into {self.data_dir} has not come to its end. If none runs, empty the folder, and the database "
+                "it was for, and restore again.",
+            )
         self.storage = open_storage(loaded, self.data_dir, self.clock)
         self.database = self.storage.database
         try:
@@ -127,9 +135,9 @@ class Offline:
 
 
 @contextlib.contextmanager
-def opened(loaded: Loaded) -> Iterator[Offline]:
+def opened(loaded: Loaded, *, restoring: bool = False) -> Iterator[Offline]:
     """An installation for the length of a block."""
-    offline = Offline(loaded)
+    offline = Offline(loaded, restoring=restoring)
     try:
         yield offline
     finally:
@@ -199,6 +207,15 @@ def ensure_keys(data_dir: Path, installation: Installation) -> InstallationKeys:
             "back from the backup.",
         )
     return InstallationKeys(pepper, digest_key, pepper_id, key_name("digest", digest_key))
+
+
+def read_keys(data_dir: Path) -> InstallationKeys:
+    """The installation's keys, which must be there. Raises OperatorError config.invalid."""
+    for name in (PEPPER_FILE, DIGEST_FILE):
+        if not (data_dir / name).exists():
+            raise OperatorError(Code.CONFIG_INVALID, f"{data_dir / name} is missing.")
+    pepper, digest_key = _key_file(data_dir / PEPPER_FILE), _key_file(data_dir / DIGEST_FILE)
+    return InstallationKeys(pepper, digest_key, key_name("pepper", pepper), key_name("digest", digest_key))
 
 
 def _key_file(path: Path) -> bytes:

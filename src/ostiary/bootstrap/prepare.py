@@ -62,6 +62,8 @@ def prepare(loaded: Loaded) -> Prepared:
         lost = offline.lost((*origins(offline.journal_root), *(f"{replica}.{slot}" for slot in range(server.workers))))
         if lost:
             raise OperatorError(Code.CONFIG_INVALID, lost)
+        # From the first moment, so that nobody declares lost what is just starting; the ops process goes on saying so.
+        offline.origin_store.seen([f"{replica}.{slot}" for slot in range(server.workers)], offline.clock.now_ns())
         publication = Publication(offline, frozenset({port, admin_port}))
         publication.take_file(loaded)
         key = "" if loaded.file is not None else _first_key(offline)

@@ -4,7 +4,9 @@ The drivers of a server are imported only where one is configured; they come wit
 """
 
 import importlib
+import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Final, Protocol, cast
 from urllib.parse import quote, urlsplit
 
+from ostiary.bootstrap.system import SystemClock
 from ostiary.control.publisher import write_atomically
 from ostiary.control.reference import reference, resolve
 from ostiary.core.error import Code, OperatorError
@@ -25,6 +28,8 @@ from ostiary.govern.tenants.ports import TenantStore
 from ostiary.govern.usage.ports import UsageStore
 from ostiary.jobs.alerts.ports import AlertQueue
 from ostiary.settings import Loaded
+from ostiary.store.archive.manifest import Manifest, Table
+from ostiary.store.sqlite import copy as sqlite_copy
 from ostiary.store.sqlite import database as sqlite
 from ostiary.store.sqlite.alerts import SqliteAlerts
 from ostiary.store.sqlite.installation import SqliteInstallation
@@ -59,6 +64,17 @@ class Storage:
     shared: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A copy of a database: what it is of, the version of its schema, and where it is copied by rows its tables and the
+    days of which there are calls."""
+
+    kind: str
+    schema: int
+    tables: tuple[Table, ...] = ()
+    days: tuple[str, ...] = ()
+
+
 class Server(Protocol):
     """What a module for a database server offers."""
 
@@ -72,6 +88,18 @@ class Server(Protocol):
 
     def migrated(self, url: str, clock: Clock, *, contract: bool, told: Callable[[Migration], None]) -> Plan:
         """Take every step of the schema that is due."""
+        ...
+
+    def copied(self, url: str, clock: Clock, folder: Path) -> Copied:
+        """Copy every table's rows into files."""
+        ...
+
+    def check_place(self, url: str, clock: Clock, schema: int) -> None:
+        """Return where a backup with this schema could be restored."""
+        ...
+
+    def restored(self, url: str, clock: Clock, folder: Path, manifest: Manifest) -> None:
+        """Make the tables and fill them, all or nothing."""
         ...
 
 
@@ -133,6 +161,65 @@ def migrate_storage(loaded: Loaded, clock: Clock, *, contract: bool, told: Calla
     for step in planned.due:
         told(step)
     return planned
+
+
+def storage_kind(loaded: Loaded) -> str:
+    """sqlite or postgresql. Raises OperatorError config.invalid."""
+    return "postgresql" if _POSTGRESQL.fullmatch(storage_url(loaded)) else "sqlite"
+
+
+def copy_storage(loaded: Loaded, clock: Clock, folder: Path) -> Copied:
+    """Copy the database, as it is at one moment, into files in `folder`, which is empty, while others use it.
+
+    Raises OperatorError as `open_storage`."""
+    url = storage_url(loaded)
+    if _POSTGRESQL.fullmatch(url):
+        return _server().copied(url, clock, folder)
+    return Copied("sqlite", sqlite_copy.copy(_path(loaded, loaded.data_dir, url), folder / DATABASE_FILE))
+
+
+def check_place(loaded: Loaded, manifest: Manifest) -> None:
+    """Return where the database of a backup could be restored: its schema is known, and nothing is in its place.
+
+    Raises OperatorError: config.invalid where something is or the schema is newer, store.unavailable."""
+    url = storage_url(loaded)
+    if _POSTGRESQL.fullmatch(url):
+        _server().check_place(url, SystemClock(), manifest.schema)
+        return
+    newest = sqlite.migrations()[-1].version
+    if manifest.schema > newest:
+        raise _newer(manifest.schema, newest)
+    path = _path(loaded, loaded.data_dir, url)
+    if path.exists():
+        raise OperatorError(Code.CONFIG_INVALID, f"{path} is there already: a backup does not overwrite a database.")
+
+
+def load_storage(loaded: Loaded, clock: Clock, folder: Path, manifest: Manifest) -> None:
+    """Put the files of `copy_storage` back, all or nothing. Raises OperatorError as `check_place`."""
+    url = storage_url(loaded)
+    if _POSTGRESQL.fullmatch(url):
+        _server().restored(url, clock, folder, manifest)
+        return
+    path = _path(loaded, loaded.data_dir, url)
+    beside = path.with_name(f".{path.name}.restoring")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside.unlink(missing_ok=True)
+        shutil.copyfile(folder / DATABASE_FILE, beside)
+        beside.chmod(0o600)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        os.link(beside, path)  # refuses one that has come there meanwhile
+        beside.unlink()
+    except OSError as error:
+        raise OperatorError(Code.STORE_UNAVAILABLE, f"{path} cannot be made: {error.strerror or error}.") from error
+
+
+def _newer(schema: int, newest: int) -> OperatorError:
+    return OperatorError(
+        Code.CONFIG_INVALID,
+        f"The backup has schema {schema}, this version of Ostiary knows {newest}: restore it with the newer version.",
+    )
 
 
 def storage_url(loaded: Loaded) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from ostiary import __version__
 from ostiary.cli import alerts, audit, keys, models, providers, routes, teams, tenants, usage
+from ostiary.cli.backup import backup, restore
 from ostiary.cli.check import check
 from ostiary.cli.demo import demo
 from ostiary.cli.migrate import migrate
@@ -25,6 +26,8 @@ app.command("serve")(serve)
 app.command("check")(check)
 app.command("schema")(print_schema)
 app.command("migrate")(migrate)
+app.command("backup")(backup)
+app.command("restore")(restore)
 app.command("simulate")(simulate)
 app.command("demo")(demo)
 app.add_typer(keys.app, name="keys")

@@ -202,6 +202,9 @@ JOURNAL_DRAIN_SECONDS: Final = 10.0
 ORIGIN_SEEN_SECONDS: Final = 15.0
 ORIGIN_SILENCE_SECONDS: Final = 60.0
 
+# --- backups ----------------------------------------------------------------------------------------------
+ARCHIVE_ENTRIES_MAX: Final = 1_000_000
+
 # --- observation ------------------------------------------------------------------------------------------
 METRIC_LABEL_VALUES_MAX: Final = 200
 LOG_FIELD_CHARS_MAX: Final = 512

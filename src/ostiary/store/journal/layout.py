@@ -21,6 +21,9 @@ MARK_NAME: Final = "synced"
 LOCK_NAME: Final = "lock"
 NEXT_NAME: Final = "next.tmp"
 SET_ASIDE_NAME: Final = "set-aside"
+KEPT_NOTES: Final = (SET_ASIDE_NAME, "kept-from", "*.seg.cut-*")
+"""What else stands in an origin's directory for good: an operator's word, retention's note, evidence of recovery."""
+
 MARK_SLOTS: Final = 2
 MARK_SLOT_BYTES: Final = 512
 

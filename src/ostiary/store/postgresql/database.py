@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final, LiteralString, final
 
 import msgspec
@@ -59,6 +60,8 @@ _BOUNDS: Final = (
 # Durable on return, whatever the server's default is.
 _BEGIN_WRITE: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = on" + _BOUNDS
 _BEGIN_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + _BOUNDS
+_UNBOUNDED: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+_COPY_BYTES: Final = 1024 * 1024
 _ERROR_CHARS_MAX: Final = 500
 
 _REVISION: Final = "SELECT value FROM revision"
@@ -95,6 +98,23 @@ class Tx:
                 for row in rows:
                     _check(row)
                     copy.write_row(row)
+
+    def copy_out(self, sql: str, target: Path) -> None:
+        """What a COPY ... TO STDOUT gives, into a file (0600) that must not be there. Raises OSError."""
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with (
+            os.fdopen(descriptor, "wb") as file,
+            self._connection.cursor() as cursor,
+            cursor.copy(sql.encode()) as copy,
+        ):
+            for block in copy:
+                file.write(block)
+
+    def copy_in(self, sql: str, source: Path) -> None:
+        """A file's bytes into a COPY ... FROM STDIN. Raises OSError."""
+        with source.open("rb") as file, self._connection.cursor() as cursor, cursor.copy(sql.encode()) as copy:
+            while block := file.read(_COPY_BYTES):
+                copy.write(block)
 
     def rows(self, sql: LiteralString, values: Values = ()) -> list[Row]:
         """Every row."""
@@ -156,7 +176,7 @@ class Database:
     @contextlib.contextmanager
     def write(self, *, bounded: bool = True) -> Iterator[Tx]:
         """A write transaction: committed durably at the end, rolled back where the block raises. Only a change of the
-        schema may take as long as it takes.
+        schema, and a restore, may take as long as they take.
 
         Raises OperatorError store.unavailable where the database cannot be used, does not answer in time or holds a
         lock too long. Where it is lost while it commits, the message says that the outcome is unknown.
@@ -176,9 +196,11 @@ class Database:
                 ) from error
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Tx]:
-        """A consistent view."""
-        with self._told(), self._begun(_BEGIN_READ) as cursor:
+    def read(self, *, bounded: bool = True) -> Iterator[Tx]:
+        """A consistent view. Only a backup may take as long as it takes."""
+        with self._told(), self._begun(_BEGIN_READ, bounded=bounded) as cursor:
+            if not bounded:
+                cursor.connection.execute(_UNBOUNDED)
             yield Tx(cursor.connection)
             cursor.connection.execute("ROLLBACK")
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final, LiteralString, final
 
-from ostiary.store.postgresql.database import Database
+from ostiary.store.postgresql.database import Database, Tx
 
 _LOCK_KEY: Final = 0x6F73746961727901
 _LOCK: Final = "SELECT pg_advisory_xact_lock(%s)"
@@ -59,6 +59,12 @@ class Partitions:
                 tx.run(_statement("DROP TABLE IF EXISTS calls_{0}", one))
         self._known -= frozenset(gone)
         return len(gone)
+
+
+def make_in(tx: Tx, days: Iterable[str]) -> None:
+    """Make these days' partitions in a transaction that has just made the table."""
+    for day in days:
+        tx.run(_statement("CREATE TABLE calls_{0} PARTITION OF calls FOR VALUES IN ('{1}')", day))
 
 
 def _statement(form: str, day: str) -> LiteralString:

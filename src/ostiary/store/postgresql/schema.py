@@ -109,6 +109,23 @@ def migrate(
     return planned
 
 
+def version(tx: Tx) -> int:
+    """The version of the schema there is; 0 where there is none."""
+    return max(_applied(tx), default=0)
+
+
+def take_up_to(tx: Tx, clock: Clock, newest: int) -> None:
+    """Make a schema as it was at version `newest`, in a transaction that found none."""
+    tx.run(_WAIT)
+    tx.rows(_LOCK, (_LOCK_KEY,))
+    tx.run(_UNBOUNDED)
+    tx.run(_CREATE)
+    for step in steps():
+        if step.migration.version <= newest:
+            tx.script(step.sql)
+            tx.run(_APPLY, (step.migration.version, step.migration.title, step.migration.contracts, clock.now_ns()))
+
+
 def _take(database: Database, clock: Clock, step: Step) -> bool:
     """Take one step; False where another process did meanwhile."""
     migration = step.migration

@@ -118,6 +118,7 @@ class Database:
         self.path = path
         self._connection = connection
         self._lock = threading.RLock()
+        self._file = _identity(path)
 
     @classmethod
     def open(cls, path: Path) -> "Database":
@@ -144,6 +145,7 @@ class Database:
         Raises OperatorError store.unavailable where the file cannot be written or stays locked by another process.
         """
         with self._lock, _told(self.path):
+            self._check_there()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield Tx(self._connection)
@@ -158,6 +160,7 @@ class Database:
     def read(self) -> Iterator[Tx]:
         """A consistent view."""
         with self._lock, _told(self.path):
+            self._check_there()
             self._connection.execute("BEGIN")
             try:
                 yield Tx(self._connection)
@@ -167,6 +170,7 @@ class Database:
     def revision(self) -> int:
         """A number that went up if anything the publisher reads was changed, by any process. Microseconds."""
         with self._lock, _told(self.path):
+            self._check_there()
             (value,) = self._connection.execute(_REVISION).fetchone()
             return int(value)
 
@@ -174,6 +178,24 @@ class Database:
         """Close the file; the database is then useless."""
         with self._lock:
             self._connection.close()
+
+    def _check_there(self) -> None:
+        """What is written to a file that was deleted or replaced is gone with the process: nothing is, then."""
+        if _identity(self.path) != self._file:
+            raise OperatorError(
+                Code.STORE_UNAVAILABLE,
+                f"The database {self.path} was deleted, moved or replaced while it is in use. Put it back, or stop Ostiary "
+                "and restore a backup.",
+            )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands at the path; None where none does."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 @contextlib.contextmanager

@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 import threading
 
@@ -155,3 +156,25 @@ def test_threads_take_turns(tmp_path):
     with opened.read() as tx:
         assert tx.row("SELECT count(*) FROM tenants") == (80,)
     opened.close()
+
+
+def test_fd26_a_file_that_was_deleted_moved_or_replaced_is_not_written_any_more(tmp_path):
+    path = tmp_path / "a.db"
+    with contextlib.closing(Database.open(path)) as database:
+
+        def gone():
+            for use in (database.write, database.read, lambda: contextlib.nullcontext(database.revision())):
+                with pytest.raises(OperatorError, match="deleted, moved or replaced") as caught, use():
+                    pass
+                assert caught.value.code is Code.STORE_UNAVAILABLE
+
+        path.rename(tmp_path / "moved.db")
+        gone()
+        (tmp_path / "other.db").touch()
+        (tmp_path / "other.db").rename(path)
+        gone()
+        (tmp_path / "moved.db").replace(path)
+        with database.write() as tx:  # put back, it is used again
+            tx.run("INSERT INTO installation (name, value) VALUES ('a', 'b')")
+        path.unlink()
+        gone()
