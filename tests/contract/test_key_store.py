@@ -35,7 +35,7 @@ def digest(number):
 
 
 def test_what_is_created_is_found_after_opening_again(stores):
-    whole = key(models=("chat", "ünï"), deployment=Deployment("s", "1", "c"), expires_ns=99)
+    whole = key(models=("chat", "ünï"), deployment=Deployment("s", "1", "c"), expires_ns=99, project="beta")
     stores.keys.create(whole, digest(1), change())
     other = key(name="other", key_id="k2")
     stores.keys.create(other, digest(2), change())
@@ -50,10 +50,10 @@ def test_what_is_created_is_found_after_opening_again(stores):
 
 def test_entries_for_the_publisher(stores):
     stores.keys.create(key(models=("chat",), deployment=Deployment("s", "1", "c"), expires_ns=99), digest(1), change())
-    stores.keys.create(key(name="b", key_id="k2"), digest(2), change())
+    stores.keys.create(key(name="b", key_id="k2", project="beta"), digest(2), change())
     assert dict(stores.keys.entries()) == {
         digest(1): KeyEntry("k1", "app", "acme", "search", "production", ("chat",), 99, Deployment("s", "1", "c")),
-        digest(2): KeyEntry("k2", "b", "acme", "search", "production"),
+        digest(2): KeyEntry("k2", "b", "acme", "search", "production", project="beta"),
     }
     stores.keys.revoke("acme", "k1", 50, change())
     assert [one for one, _ in stores.keys.entries()] == [digest(2)]

@@ -198,7 +198,7 @@ def shown(default):
 
 
 SCOPED = re.compile(
-    r"^(?:models\.<name>|tenants\[\](?:\.teams\[\](?:\.each_user|\.keys\[\])?)?)\.((?:limits|budget)\.[\w.\[\]]+)$"
+    r"^(?:models\.<name>|tenants\[\](?:\.teams\[\](?:\.each_user|\.projects\[\]|\.keys\[\])?)?|tiers\[\](?:\.each_team)?)\.((?:limits|budget)\.[\w.\[\]]+)$"
 )
 
 

@@ -2,13 +2,14 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from ostiary.core.error import Code
 from ostiary.core.event import Kind
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.tables import BudgetedRow, BudgetRow, IncreaseRow, LimitedRow, LimitRow, Period
-from tests.exchange.harness import House, model
+from tests.exchange.harness import PRINCIPAL, House, model
 
 TEAM, KEY, TENANT, USER = "team/acme/search", "key/acme/key-1", "tenant/acme", "user/acme/search"
 
@@ -87,6 +88,27 @@ async def test_each_end_user_has_limits_of_its_own_and_the_nameless_share_one():
     for user, expected in (("ann", 200), ("ben", 200), ("ann", 429), (None, 200), (None, 429)):
         assert (await one.chat(**({} if user is None else {"user": user}))).status == expected
     one.check()
+
+
+async def test_a_project_and_a_tier_are_scopes_of_their_keys_and_teams():
+    base = House().world.index.snapshot
+    teams = tuple(msgspec.structs.replace(team, tier="free") for team in base.teams)
+    project, tier = "project/acme/search/beta", "tier/free"
+    cost = 10**6
+    fields = {
+        "budgets": [(project, budget(cost))],
+        "limits": [(tier, LimitRow(requests_per_minute=60, request_burst=3))],
+    }
+    one = house(**fields, teams=teams, principal=msgspec.structs.replace(PRINCIPAL, project="beta"))
+    assert (await one.chat(max_tokens=10)).status == 200
+    assert one.closed.project == "beta"
+    assert one.world.holds.spent()[project].nano == one.closed.cost.nano
+    assert (await one.chat(max_tokens=100_000)).status == 402
+    await one.chat(max_tokens=10)
+    assert (await one.chat(max_tokens=10)).json["error"]["code"] == Code.LIMIT_REQUESTS
+    one.check()
+    other = house(**fields)
+    assert (await other.chat(max_tokens=100_000)).status == 200, "a key of no project, a team of no tier"
 
 
 async def test_at25_a_thousand_calls_at_once_spend_no_more_than_a_budget_for_ten():

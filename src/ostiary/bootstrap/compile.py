@@ -1,6 +1,5 @@
 """The operator's file into rows of a snapshot. Every mistake is told with file, line, reason and the nearest name."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,9 +23,11 @@ from ostiary.bootstrap.known import (
     rates_of,
     traits_of,
 )
+from ostiary.bootstrap.near import near
 from ostiary.bootstrap.overload import gate_row, overload_row
-from ostiary.bootstrap.scopes import FALLBACK_ON, budget_row, cache_row, hedge_row, limit_row
+from ostiary.bootstrap.scopes import FALLBACK_ON, cache_row, hedge_row
 from ostiary.bootstrap.storage import storage_doubts
+from ostiary.bootstrap.tenants import Tenants
 from ostiary.control.catalogue import (
     CatalogueRow,
     catalogue,
@@ -41,19 +42,13 @@ from ostiary.control.reference import reference, resolve
 from ostiary.core.call import DialectName
 from ostiary.core.error import OperatorError
 from ostiary.core.http import Origin
-from ostiary.core.principal import Deployment, Priority
 from ostiary.settings import (
     AuthSettings,
-    BudgetSettings,
     FallbackSettings,
-    KeySettings,
-    LimitSettings,
     Loaded,
     ModelSettings,
     ProviderSettings,
     ShadowSettings,
-    TeamSettings,
-    check_supplied_key,
 )
 from ostiary.snapshot import codec
 from ostiary.snapshot.keys import KeyEntry
@@ -152,20 +147,23 @@ class _Compiler:
         self.created = 0 if loaded.file is None else int(loaded.file.stat().st_mtime)
         self.warnings: list[str] = []
         self.literals: list[tuple[SecretRef, str]] = []
-        self.limits: list[LimitedRow] = []
-        self.budgets: list[BudgetedRow] = []
+        self.members = Tenants(loaded)
 
     def run(self) -> Declared:
         settings = self.settings
         providers = tuple(self.provider(name, row) for name, row in settings.providers.items())
         known = {row.name: row for row in providers}
         models = tuple(self.model(name, row, known) for name, row in settings.models.items())
-        teams, keys = self.tenants()
+        teams, keys = self.members.run()
         if not settings.server.tls:
             self.listener(("server",), settings.server.host, insecure=settings.server.insecure)
         check_extra(self.loaded)
         self.warnings += warnings_of(self.loaded)
-        if settings.server.workers > 1 and (self.limits or self.budgets) and not shared_url(self.loaded):
+        if (
+            settings.server.workers > 1
+            and (self.members.limits or self.members.budgets)
+            and not shared_url(self.loaded)
+        ):
             raise self.error(
                 ("server", "workers"),
                 "limits and budgets are counted in the memory of one worker; with several each would let through its own "
@@ -180,8 +178,8 @@ class _Compiler:
             pricing=self.pricing(providers),
             journal=JournalRow(durability=settings.journal.durability, on_failure=settings.journal.on_failure),
             server=ServerRow(show_target=settings.server.show_target, cache_bytes=settings.cache.memory_bytes),
-            limits=tuple(self.limits),
-            budgets=tuple(self.budgets),
+            limits=tuple(self.members.limits),
+            budgets=tuple(self.members.budgets),
             known_models=known_models(models, known),
             overload=overload_row(settings),
             keys=keys,
@@ -257,7 +255,7 @@ class _Compiler:
         rows = catalogue()
         if row.catalogue:
             if row.catalogue not in rows:
-                raise self.error((*path, "catalogue"), f"no such row{_near(row.catalogue, rows)}")
+                raise self.error((*path, "catalogue"), f"no such row{near(row.catalogue, rows)}")
             return rows[row.catalogue]
         if row.base_url is not None:
             host = urlsplit(row.base_url).netloc
@@ -299,7 +297,7 @@ class _Compiler:
     def price_list(self, path: Path_, row: ProviderSettings, known: CatalogueRow | None) -> str:
         if row.prices and row.prices not in price_lists():
             raise self.error(
-                (*path, "prices"), f"no price list `{row.prices}` is shipped{_near(row.prices, price_lists())}"
+                (*path, "prices"), f"no price list `{row.prices}` is shipped{near(row.prices, price_lists())}"
             )
         return row.prices or (known.prices if known else "")
 
@@ -377,7 +375,7 @@ class _Compiler:
             here = (*path, "targets", i)
             if target.provider not in providers:
                 raise self.error(
-                    (*here, "provider"), f"no provider `{target.provider}`{_near(target.provider, providers)}"
+                    (*here, "provider"), f"no provider `{target.provider}`{near(target.provider, providers)}"
                 )
             if target.model == "*" and not wild:
                 raise self.error((*here, "model"), "the target `*` needs a model named `prefix/*`")
@@ -397,13 +395,13 @@ class _Compiler:
             other = entry if isinstance(entry, FallbackSettings) else FallbackSettings(model=entry)
             if other.model not in self.settings.models:
                 raise self.error(
-                    (*path, "fallbacks", i), f"no model `{other.model}`{_near(other.model, self.settings.models)}"
+                    (*path, "fallbacks", i), f"no model `{other.model}`{near(other.model, self.settings.models)}"
                 )
             if other.model == name:
                 raise self.error((*path, "fallbacks", i), "a model is not its own fallback")
             fallbacks.append(FallbackRow(other.model, tuple(code for word in other.on for code in FALLBACK_ON[word])))
         timeouts = row.timeouts
-        self.scope(("models", name), f"model/{name}", row.limits, None)
+        self.members.scope(("models", name), f"model/{name}", row.limits, None)
         return ModelRow(
             name=name,
             targets=tuple(
@@ -445,7 +443,7 @@ class _Compiler:
             return None
         if row.model not in self.settings.models:
             raise self.error(
-                (*path, "shadow", "model"), f"no model `{row.model}`{_near(row.model, self.settings.models)}"
+                (*path, "shadow", "model"), f"no model `{row.model}`{near(row.model, self.settings.models)}"
             )
         if row.model == name:
             raise self.error((*path, "shadow", "model"), "a model is not its own shadow")
@@ -457,7 +455,7 @@ class _Compiler:
         there = [providers[target.provider].region for target in row.targets]
         if regions and not set(regions) & set(there):
             known = {one for one in there if one}
-            raise self.error((*path, "regions"), f"no target is known to run there{_near(regions[0], known)}")
+            raise self.error((*path, "regions"), f"no target is known to run there{near(regions[0], known)}")
         if regions and "" in there:
             provider = row.targets[there.index("")].provider
             self.warnings.append(
@@ -465,100 +463,6 @@ class _Compiler:
                 "say it with `region`"
             )
         return regions
-
-    # --- tenants ------------------------------------------------------------------------------------------
-
-    def tenants(self) -> tuple[tuple[TeamRow, ...], tuple[tuple[str, KeyEntry], ...]]:
-        teams: list[TeamRow] = []
-        keys: list[tuple[str, KeyEntry]] = []
-        seen: set[tuple[str, str]] = set()
-        names: set[str] = set()
-        secrets: dict[str, Path_] = {}
-        for i, tenant in enumerate(self.settings.tenants):
-            if tenant.name in names:
-                raise self.error(("tenants", i, "name"), f"the tenant `{tenant.name}` is there twice")
-            names.add(tenant.name)
-            self.scope(("tenants", i), f"tenant/{tenant.name}", tenant.limits, tenant.budget)
-            for j, team in enumerate(tenant.teams):
-                path: Path_ = ("tenants", i, "teams", j)
-                if (tenant.name, team.name) in seen:
-                    raise self.error((*path, "name"), f"the team `{team.name}` is there twice")
-                seen.add((tenant.name, team.name))
-                self.model_names((*path, "models"), team.models)
-                teams.append(
-                    TeamRow(
-                        tenant=tenant.name,
-                        name=team.name,
-                        environment=team.environment,
-                        models=tuple(team.models),
-                        max_tokens=team.max_tokens,
-                        tool_depth=team.tool_depth,
-                        passthrough=self.provider_names((*path, "passthrough"), team.passthrough),
-                        regions=tuple(one.lower() for one in team.regions),
-                        residency=None if team.residency is None else Residency(team.residency),
-                        priority=Priority(team.priority),
-                        weight=team.weight,
-                    )
-                )
-                self.scope(path, f"team/{tenant.name}/{team.name}", team.limits, team.budget)
-                if team.each_user is not None:
-                    each = team.each_user
-                    self.scope((*path, "each_user"), f"user/{tenant.name}/{team.name}", each.limits, each.budget)
-                for k, key in enumerate(team.keys):
-                    here = (*path, "keys", k)
-                    text, entry = self.key(here, tenant.name, team, key)
-                    if text in secrets:
-                        raise self.error((*here, "secret"), "the same key is used twice")
-                    secrets[text] = here
-                    self.scope(here, f"key/{tenant.name}/{entry.key_id}", key.limits, key.budget)
-                    keys.append((text, entry))
-        return tuple(teams), tuple(keys)
-
-    def scope(self, path: Path_, name: str, limits: LimitSettings | None, budget: BudgetSettings | None) -> None:
-        """Keep what is limited and budgeted of one scope."""
-        if limits is not None:
-            self.limits.append(LimitedRow(name, limit_row(limits)))
-        if budget is not None:
-            try:
-                self.budgets.append(BudgetedRow(name, budget_row(budget)))
-            except ValueError as error:
-                raise self.error((*path, "budget"), str(error)) from error
-
-    def key(self, path: Path_, tenant: str, team: TeamSettings, key: KeySettings) -> tuple[str, KeyEntry]:
-        try:
-            text = resolve(key.secret, self.loaded.base)
-        except ValueError as error:
-            raise self.error((*path, "secret"), str(error)) from error
-        problem = check_supplied_key(text)
-        if problem is not None:
-            raise self.error((*path, "secret"), problem)
-        if key.models is not None:
-            self.model_names((*path, "models"), key.models)
-        deployment = key.deployment
-        return text, KeyEntry(
-            key_id=f"file.{tenant}.{team.name}.{key.name}",
-            key_name=key.name,
-            tenant=tenant,
-            team=team.name,
-            environment=team.environment,
-            models=None if key.models is None else tuple(key.models),
-            deployment=Deployment(deployment.service, deployment.version, deployment.commit),
-            priority=None if key.priority is None else Priority(key.priority),
-        )
-
-    def model_names(self, path: Path_, names: list[str]) -> None:
-        known = self.settings.models
-        for i, name in enumerate(names):
-            wild = f"{name.partition('/')[0]}/*"
-            if name != "*" and name not in known and wild not in known and not name.endswith("/*"):
-                raise self.error((*path, i), f"no model `{name}`{_near(name, known)}")
-
-    def provider_names(self, path: Path_, names: list[str]) -> tuple[str, ...]:
-        known = self.settings.providers
-        for i, name in enumerate(names):
-            if name != "*" and name not in known:
-                raise self.error((*path, i), f"no provider `{name}`{_near(name, known)}")
-        return tuple(names)
 
     # --- prices -------------------------------------------------------------------------------------------
 
@@ -570,7 +474,7 @@ class _Compiler:
             if price.provider not in names and price.provider not in price_lists():
                 raise self.error(
                     ("pricing", "prices", i, "provider"),
-                    f"no provider `{price.provider}`{_near(price.provider, names)}",
+                    f"no provider `{price.provider}`{near(price.provider, names)}",
                 )
             rows.append(price_row(price))
         for name in sorted({row.price_provider for row in providers if row.price_provider}):
@@ -581,14 +485,6 @@ class _Compiler:
             ceiling=rates_of(settings.ceiling),
             version=price_version(),
         )
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean `{near[0]}`?"
-    return f"; known: {', '.join(names[:12])}" if names else ""
 
 
 def _is_local(host: str) -> bool:

@@ -132,6 +132,7 @@ def scopes_of(index: Index, closed: Closed) -> tuple[BudgetedRow, ...]:
     names = (
         f"tenant/{closed.tenant}",
         f"team/{closed.tenant}/{closed.team}",
+        f"project/{closed.tenant}/{closed.team}/{closed.project}",
         f"key/{closed.tenant}/{closed.key_id}",
         f"model/{closed.original_model}",
     )

@@ -27,6 +27,7 @@ def create(
         list[str] | None, typer.Option("--model", help="Only these of the team's models; may be repeated.")
     ] = None,
     expires: Annotated[str | None, typer.Option(help="How long it is accepted: 90d, 12h, 30m, 45s.")] = None,
+    project: Annotated[str, typer.Option(help="The part of the team's work it is for.")] = "",
     service: Annotated[str, typer.Option(help="The software that uses it.")] = "",
     version: Annotated[str, typer.Option(help="That software's version.")] = "",
     commit: Annotated[str, typer.Option(help="That software's commit.")] = "",
@@ -43,6 +44,7 @@ def create(
             models=models or None,
             lifetime_seconds=None if expires is None else duration(expires),
             deployment=Deployment(service, version, commit),
+            project=project,
         )
     _print_minted(minted, as_json=as_json)
 

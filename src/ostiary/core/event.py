@@ -60,6 +60,7 @@ class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
     feature: str = ""
     target: str = ""
     shadow_of: str = ""
+    project: str = ""
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -155,6 +156,7 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     strategy: str = ""
     route: tuple[Skipped, ...] = ()
     shadow_of: str = ""
+    project: str = ""
 
 
 class Unauthenticated(msgspec.Struct, frozen=True):

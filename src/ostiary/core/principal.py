@@ -29,7 +29,8 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Principal(msgspec.Struct, frozen=True, cache_hash=True):
     """An authenticated caller. `models` is the key's own allow-list; None means the team's list alone decides;
-    `priority` the key's own, None: the team's."""
+    `priority` the key's own, None: the team's. `project` is the part of the team's work that the key is for, empty for
+    none."""
 
     tenant: TenantId
     team: TeamId
@@ -39,3 +40,4 @@ class Principal(msgspec.Struct, frozen=True, cache_hash=True):
     models: frozenset[str] | None = None
     deployment: Deployment = Deployment()
     priority: Priority | None = None
+    project: str = ""

@@ -30,7 +30,7 @@ from ostiary.settings.model import (
 from ostiary.settings.overload import CapacitySettings
 from ostiary.settings.price import PriceSettings, RateSettings
 from ostiary.settings.provider import AuthSettings, KeySecretSettings, ProviderSettings
-from ostiary.settings.tenant import KeySettings, TeamSettings
+from ostiary.settings.tenant import EachTeamSettings, KeySettings, TeamSettings, TierOfTeamsSettings
 
 __all__ = [
     "DEFAULT_TEAM",
@@ -42,6 +42,7 @@ __all__ = [
     "BudgetSettings",
     "CapacitySettings",
     "DegradedSettings",
+    "EachTeamSettings",
     "FallbackSettings",
     "HedgeSettings",
     "IncreaseSettings",
@@ -60,6 +61,7 @@ __all__ = [
     "StorageSettings",
     "TargetSettings",
     "TeamSettings",
+    "TierOfTeamsSettings",
     "check_supplied_key",
     "find_file",
     "load",

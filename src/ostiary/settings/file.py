@@ -26,7 +26,7 @@ from ostiary.settings.overload import OverloadSettings
 from ostiary.settings.price import PricingSettings
 from ostiary.settings.provider import ProviderSettings
 from ostiary.settings.section import Section
-from ostiary.settings.tenant import TeamSettings, TenantSettings
+from ostiary.settings.tenant import TeamSettings, TenantSettings, TierOfTeamsSettings
 
 FILE_NAME: Final = "ostiary.yaml"
 
@@ -50,6 +50,7 @@ class Settings(Section, frozen=True, kw_only=True):
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}
     models: dict[str, ModelSettings] = {}
+    tiers: list[TierOfTeamsSettings] = []
     tenants: list[TenantSettings] = []
 
 

@@ -17,11 +17,35 @@ class DeploymentSettings(Section, frozen=True, kw_only=True):
     commit: str = ""
 
 
+class ProjectSettings(Section, frozen=True, kw_only=True):
+    """A part of a team's work with limits and a budget of its own; keys say which they are for."""
+
+    name: Name
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+
+
+class EachTeamSettings(Section, frozen=True, kw_only=True):
+    """What each team of a tier has where it says nothing else."""
+
+    limits: LimitSettings | None = None
+    budget: BudgetSettings | None = None
+
+
+class TierOfTeamsSettings(Section, frozen=True, kw_only=True):
+    """A level of service: what all its teams may take together, and what each of them has that says nothing else."""
+
+    name: Name
+    limits: LimitSettings | None = None
+    each_team: EachTeamSettings = EachTeamSettings()
+
+
 class KeySettings(Section, frozen=True, kw_only=True):
     """A key the operator supplies: any form of at least 24 characters."""
 
     name: Name
     secret: str
+    project: Name | None = None
     models: list[str] | None = None
     limits: LimitSettings | None = None
     budget: BudgetSettings | None = None
@@ -45,6 +69,8 @@ class TeamSettings(Section, frozen=True, kw_only=True):
     each_user: EachUserSettings | None = None
     priority: PriorityWord = "standard"
     weight: Annotated[int, Meta(ge=1, le=TEAM_WEIGHT_COUNT_MAX)] = 1
+    tier: Name | None = None
+    projects: list[ProjectSettings] = []
     keys: list[KeySettings] = []
 
 

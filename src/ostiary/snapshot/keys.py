@@ -41,6 +41,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True)
     expires_ns: int = 0
     deployment: Deployment = Deployment()
     priority: Priority | None = None
+    project: str = ""
 
     def principal(self) -> Principal:
         """Who holds this key."""
@@ -53,6 +54,7 @@ class KeyEntry(msgspec.Struct, frozen=True, omit_defaults=True, array_like=True)
             models=None if self.models is None else frozenset(self.models),
             deployment=self.deployment,
             priority=self.priority,
+            project=self.project,
         )
 
 

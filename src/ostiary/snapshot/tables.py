@@ -337,7 +337,7 @@ class BudgetRow(msgspec.Struct, frozen=True):
 
 class LimitedRow(msgspec.Struct, frozen=True):
     """A scope with its limit. `scope` names it: tenant/<tenant>, team/<tenant>/<team>, key/<tenant>/<key id>,
-    model/<model>, and user/<tenant>/<team> for each end user of a team on its own."""
+    project/<tenant>/<team>/<project>, tier/<tier>, model/<model>, and user/<tenant>/<team> for each end user of a team on its own."""
 
     scope: str
     limit: LimitRow
@@ -368,6 +368,7 @@ class TeamRow(msgspec.Struct, frozen=True):
     residency: Residency | None = None
     priority: Priority = Priority.STANDARD
     weight: int = 1
+    tier: str = ""
 
 
 class Rates(msgspec.Struct, frozen=True):

@@ -109,4 +109,5 @@ def aborted(opened: Opened, sequence: int, at_ns: int) -> Closed:
         prompt_digest=opened.prompt_digest,
         snapshot=opened.snapshot,
         shadow_of=opened.shadow_of,
+        project=opened.project,
     )

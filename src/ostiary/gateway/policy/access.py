@@ -167,7 +167,15 @@ class _Scopes(TypedDict):
 def _scopes(index: Index, principal: Principal, model: str) -> _Scopes:
     """The limits and budgets that a call of the principal falls under."""
     tenant, team = principal.tenant, principal.team
-    names = (f"tenant/{tenant}", f"team/{tenant}/{team}", f"key/{tenant}/{principal.key_id}", f"model/{model}")
+    row = index.teams.get((tenant, team))
+    names = (
+        f"tenant/{tenant}",
+        f"team/{tenant}/{team}",
+        f"project/{tenant}/{team}/{principal.project}",
+        f"key/{tenant}/{principal.key_id}",
+        f"model/{model}",
+        f"tier/{row.tier if row else ''}",
+    )
     each = f"user/{tenant}/{team}"
     budgets = tuple(index.budgets[name] for name in names if name in index.budgets)
     each_budget = index.budgets.get(each)

@@ -41,6 +41,7 @@ class Key(msgspec.Struct, frozen=True):
     expires_ns: int = 0
     revoked_ns: int = 0
     secrets: tuple[KeySecret, ...] = ()
+    project: str = ""
 
     def state(self, now_ns: int) -> KeyState:
         """Whether the key is accepted at `now_ns`."""

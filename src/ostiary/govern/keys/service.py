@@ -60,14 +60,17 @@ class KeyService:
         models: Iterable[str] | None = None,
         lifetime_seconds: int | None = None,
         deployment: Deployment = _NO_DEPLOYMENT,
+        project: str = "",
     ) -> Minted:
         """A new key of a team; its secret is in the answer and nowhere else.
 
-        Raises CallerError: object.invalid (name, lifetime, a model the team may not use), object.exists,
+        Raises CallerError: object.invalid (name, project, lifetime, a model the team may not use), object.exists,
         object.file_owned (a key of this name stands in the file), object.not_found (the team), auth.forbidden.
         """
         actor.require(Permission.KEYS_WRITE, tenant)
         check_name("name", name)
+        if project:
+            check_name("project", project)
         environment, team_models = self._team(tenant, team, name)
         wanted = None if models is None else tuple(dict.fromkeys(models))
         _check_models(wanted, team_models, team)
@@ -86,6 +89,7 @@ class KeyService:
             created_ns=now,
             expires_ns=0 if lifetime_seconds is None else now + lifetime_seconds * _NANOS,
             secrets=(KeySecret(text[:_HINT_CHARS], now),),
+            project=project,
         )
         self._store.create(key, self._digest(text), self._change(actor, "key.create", key, now))
         return Minted(key, Secret(text))

@@ -12,14 +12,15 @@ from ostiary.snapshot.keys import KeyEntry
 from ostiary.store.postgresql.database import Database, Row, Tx, unique
 
 _INSERT: Final = (
-    "INSERT INTO keys (tenant_id, id, team, environment, name, models, deployment, created_ns, expires_ns) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "INSERT INTO keys (tenant_id, id, team, environment, name, models, deployment, created_ns, expires_ns, "
+    "project) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 _INSERT_DIGEST: Final = (
     "INSERT INTO key_secrets (digest, tenant_id, key_id, hint, created_ns, expires_ns) VALUES (%s, %s, %s, %s, %s, %s)"
 )
 _SELECT: Final = (
-    "SELECT tenant_id, id, team, environment, name, models, deployment, created_ns, expires_ns, revoked_ns FROM keys"
+    "SELECT tenant_id, id, team, environment, name, models, deployment, created_ns, expires_ns, revoked_ns, "
+    "project FROM keys"
 )
 _FIND: Final = _SELECT + " WHERE tenant_id = %s AND id = %s"
 _LIST: Final = _SELECT + " ORDER BY created_ns, id"
@@ -37,7 +38,7 @@ _END_EARLIER: Final = (
 _REVOKE: Final = "UPDATE keys SET revoked_ns = %s WHERE tenant_id = %s AND id = %s AND revoked_ns = 0"
 _ENTRIES: Final = (
     "SELECT s.digest, s.expires_ns, k.id, k.name, k.tenant_id, k.team, k.environment, k.models, k.deployment, "
-    "k.expires_ns FROM key_secrets s JOIN keys k ON k.tenant_id = s.tenant_id AND k.id = s.key_id "
+    "k.expires_ns, k.project FROM key_secrets s JOIN keys k ON k.tenant_id = s.tenant_id AND k.id = s.key_id "
     "WHERE k.revoked_ns = 0 "
     "AND NOT EXISTS (SELECT 1 FROM tenants n WHERE n.id = k.tenant_id AND n.disabled_ns > 0) "
     "AND NOT EXISTS (SELECT 1 FROM teams t WHERE t.tenant_id = k.tenant_id AND t.name = k.team AND t.disabled_ns > 0)"
@@ -69,6 +70,7 @@ class PostgresqlKeys:
             msgspec.json.encode(key.deployment).decode(),
             key.created_ns,
             key.expires_ns,
+            key.project,
         )
         with self._database.write() as tx:
             with unique(f"There is a key {key.name!r} in team {key.tenant}/{key.team}."):
@@ -152,7 +154,7 @@ def _models(value: object) -> tuple[str, ...] | None:
 
 
 def _key(row: Row, secrets: dict[tuple[str, str], tuple[KeySecret, ...]]) -> Key:
-    tenant, key_id, team, environment, name, models, deployment, created_ns, expires_ns, revoked_ns = row
+    tenant, key_id, team, environment, name, models, deployment, created_ns, expires_ns, revoked_ns, project = row
     return Key(
         id=KeyId(str(key_id)),
         tenant=TenantId(str(tenant)),
@@ -165,11 +167,12 @@ def _key(row: Row, secrets: dict[tuple[str, str], tuple[KeySecret, ...]]) -> Key
         expires_ns=int(expires_ns or 0),
         revoked_ns=int(revoked_ns or 0),
         secrets=secrets.get((str(tenant), str(key_id)), ()),
+        project=str(project),
     )
 
 
 def _entry(row: Row) -> tuple[bytes, KeyEntry]:
-    digest, secret_ns, key_id, name, tenant, team, environment, models, deployment, key_ns = row
+    digest, secret_ns, key_id, name, tenant, team, environment, models, deployment, key_ns, project = row
     assert isinstance(digest, bytes)
     ends = [int(end) for end in (secret_ns, key_ns) if end]
     return digest, KeyEntry(
@@ -181,4 +184,5 @@ def _entry(row: Row) -> tuple[bytes, KeyEntry]:
         models=_models(models),
         expires_ns=min(ends, default=0),
         deployment=_deployment_decoder.decode(str(deployment)),
+        project=str(project),
     )
