@@ -85,7 +85,7 @@ http {{
   }}
 }}
 """
-SECTIONS = ("plain", "big", "cross", "pairs", "latency", "stream", "open", "overload", "keys")
+SECTIONS = ("plain", "hit", "big", "cross", "pairs", "latency", "stream", "open", "overload", "keys")
 
 
 class Bench:
@@ -193,6 +193,30 @@ class Bench:
             sys.exit(f"{running.subject.name} {path}: {bad} answers were errors\n{out}")
         return {"cpu_us": round(statistics.median(windows), 1), "rate": round(statistics.median(rates))}
 
+    def hits(self, running: Running, path: str, data: bytes) -> dict:
+        """Saturate with one request whose answer is kept: the provider sees none of it, so wrk itself counts. CPU per
+        request is the median of three whole runs."""
+        file, headers = self.files(data, "openai")
+        command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c32", f"-d{math.ceil(self.seconds)}s"]
+        command += ["-s", str(HERE / "post.lua"), running.url(path)]
+        environment = {**os.environ, "BENCH_BODY": str(file), "BENCH_HEADERS": headers}
+        windows, rates = [], []
+        for run in range(4):
+            pids, asked = running.pids(), self.served(any_dialect=False)
+            cpu, at = running.cpu_ns(pids), time.monotonic()
+            out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
+            cpu, took = running.cpu_ns(pids) - cpu, time.monotonic() - at
+            count = int(re.search(r"(\d+) requests in", out)[1])
+            asked = self.served(any_dialect=False) - asked
+            if "Non-2xx" in out or not count or (run and asked):
+                sys.exit(
+                    f"{running.subject.name} {path}: not answered from the cache (run {run}: {asked} asked)\n{out}"
+                )
+            if run:  # the first one fills the cache
+                windows.append(cpu / count / 1e3)
+                rates.append(count / took)
+        return {"cpu_us": round(statistics.median(windows), 1), "rate": round(statistics.median(rates))}
+
     def client(self, mode: str, url: str, data: bytes, *, dialect: str = "openai", **options: float) -> dict:
         file, headers = self.files(data, dialect)
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
@@ -287,6 +311,8 @@ def measure(bench: Bench, running: Running, sections: set[str], result: dict) ->
     if "plain" in sections:
         result["plain"] = bench.wrk(running, chat, body("bench", 1000))
         result["plain_128"] = bench.wrk(running, chat, body("bench", 1000), connections=128)
+    if "hit" in sections and running.subject.cross:
+        result["hit"] = bench.hits(running, chat, body("bench-kept", 1000))
     if "big" in sections:
         result["big"] = bench.wrk(running, chat, body("bench", 20_000))
     if "cross" in sections and running.subject.cross:

@@ -61,6 +61,7 @@ models:
   any-cohere: {{targets: [{{provider: any-cohere, model: gpt-4o-mini}}]}}
   bench: {{targets: [{{provider: plain, model: gpt-4o-mini}}]}}
   bench-narrow: {{targets: [{{provider: narrow, model: tiny}}]}}
+  bench-kept: {{targets: [{{provider: plain, model: gpt-4o-mini}}], cache: {{ttl_seconds: 3600}}}}
   bench-claude: {{targets: [{{provider: claude, model: claude-sonnet-4-5}}]}}
   bench-stream: {{targets: [{{provider: stream, model: gpt-4o-mini}}]}}
   bench-claude-stream: {{targets: [{{provider: claude-stream, model: claude-sonnet-4-5}}]}}

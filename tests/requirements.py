@@ -133,6 +133,11 @@ REQUIREMENTS = {
             "tests/unit/govern/test_services.py::test_other_tenants_look_as_if_they_did_not_exist",
             "tests/exchange/test_cache.py::test_at69_answers_are_shared_as_far_as_the_entry_says_and_never_across_tenants",
             "tests/exchange/test_cache.py::test_fd43_of_many_identical_calls_one_goes_out_per_tenant",
+            "tests/attack/test_caches.py::test_at69_no_other_tenant_gets_the_answer",
+            "tests/attack/test_caches.py::test_at70_the_partition_is_hard_whatever_the_similarity",
+            "tests/attack/test_caches.py::test_at70_presence_cannot_be_probed_from_another_tenant",
+            "tests/contract/test_answer_cache.py::test_a_key_that_differs_in_any_part_finds_nothing",
+            "tests/contract/test_answer_cache.py::test_an_answer_that_was_changed_or_moved_is_nobodys",
         ),
         "Models and providers belong to the installation; which of them a team may use is its own list. A call with a "
         "model that exists but is not allowed is told so (`policy.model_not_allowed`).",
@@ -175,6 +180,8 @@ REQUIREMENTS = {
         "`ostiary check` proves it for the configuration.",
         (
             f"{STORY}::test_regulated_data_reaches_only_private_targets",
+            "tests/exchange/test_cache.py::test_regulated_data_is_neither_kept_nor_looked_up",
+            "tests/exchange/test_purges.py::test_regulated_data_reaches_no_shared_place",
             f"{STORY}::test_on_failure_continue_never_holds_for_regulated_data",
             f"{STORY}::test_no_text_of_prompt_or_answer_stands_in_the_journal",
         ),

@@ -11,6 +11,7 @@ from ostiary.store.postgresql.installation import PostgresqlInstallation
 from ostiary.store.postgresql.keys import PostgresqlKeys
 from ostiary.store.postgresql.origins import PostgresqlOrigins
 from ostiary.store.postgresql.outbox import PostgresqlOutbox
+from ostiary.store.postgresql.purges import PostgresqlPurges
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
 from ostiary.store.postgresql.usage import PostgresqlUsage
@@ -20,6 +21,7 @@ from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
 from ostiary.store.sqlite.origins import SqliteOrigins
 from ostiary.store.sqlite.outbox import SqliteOutbox
+from ostiary.store.sqlite.purges import SqlitePurges
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
 from ostiary.store.sqlite.usage import SqliteUsage
@@ -44,6 +46,7 @@ class Sqlite:
         self.outbox = SqliteOutbox(self.database)
         self.origins = SqliteOrigins(self.database)
         self.alerts = SqliteAlerts(self.database)
+        self.purges = SqlitePurges(self.database)
 
     def other(self):
         return Sqlite(self.folder)
@@ -81,6 +84,7 @@ class Postgresql:
         self.outbox = PostgresqlOutbox(self.database)
         self.origins = PostgresqlOrigins(self.database)
         self.alerts = PostgresqlAlerts(self.database)
+        self.purges = PostgresqlPurges(self.database)
 
     def other(self):
         return Postgresql(None, self.schema)

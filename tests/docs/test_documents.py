@@ -223,6 +223,7 @@ EXAMPLES = {
 def test_an_example_configuration_is_taken(block, tmp_path, monkeypatch):
     monkeypatch.setenv("SEARCH_KEY", "a-key-of-more-than-24-characters")
     monkeypatch.setenv("OSTIARY_DB_PASSWORD", "s/e:c@r%et")
+    monkeypatch.setenv("CACHE_PASSWORD", "secret")
     file = tmp_path / "ostiary.yaml"
     file.write_text(block)
     declared = compile_file(load(file), tmp_path / "secrets")
@@ -252,7 +253,8 @@ def test_every_metric_is_documented():
         names(cells[0])[0]: (cells[1], tuple(names(cells[2]))) for cells in rows(between("docs/metrics.md", "metrics"))
     }
     there = {}
-    for collector in (*vars(Metrics(CollectorRegistry())).values(), Unshipped(int)):
+    metrics = Metrics(CollectorRegistry())
+    for collector in (*vars(metrics).values(), *vars(metrics.cache).values(), Unshipped(int)):
         if hasattr(collector, "describe"):
             (family,) = collector.describe()
             name = family.name + ("_total" if family.type == "counter" else "")

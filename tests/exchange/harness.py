@@ -128,6 +128,7 @@ class Observer:
         self.alerts = []
         self.sheds = []
         self.credentials = []
+        self.comparisons = []
 
     def closed(self, record):
         self.records.append(record)
@@ -146,6 +147,9 @@ class Observer:
 
     def shed(self, gate, reason, priority):
         self.sheds.append((gate, str(reason), str(priority)))
+
+    def compared(self, model, outcome, similarity):
+        self.comparisons.append((model, outcome, similarity))
 
 
 class Ready:
@@ -394,6 +398,7 @@ class House:
         script=(),
         replays=None,
         clock=None,
+        shared_answers=None,
         **fields,
     ):
         self.clock = clock or FakeClock()
@@ -422,6 +427,7 @@ class House:
             replays=replays or MemoryReplays(self.clock),
             idempotency=IdempotencyKeys(b"k" * 32),
             sleep=self.sleep,
+            shared_answers=shared_answers,
         )
         self.gateway = Gateway(self.world, OneKey(principal), self.health, self.refusals)
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ostiary.bootstrap.address import address_of
+from ostiary.bootstrap.answers_url import check_answers
 from ostiary.bootstrap.authentication import auth_row
 from ostiary.bootstrap.channels import doubts
 from ostiary.bootstrap.counters import check_extra, shared_url, warnings_of
@@ -26,6 +27,7 @@ from ostiary.bootstrap.known import (
 from ostiary.bootstrap.near import near
 from ostiary.bootstrap.overload import gate_row, overload_row
 from ostiary.bootstrap.scopes import FALLBACK_ON, cache_row, hedge_row
+from ostiary.bootstrap.server_url import is_local
 from ostiary.bootstrap.storage import storage_doubts
 from ostiary.bootstrap.tenants import Tenants
 from ostiary.control.catalogue import (
@@ -158,7 +160,7 @@ class _Compiler:
         if not settings.server.tls:
             self.listener(("server",), settings.server.host, insecure=settings.server.insecure)
         check_extra(self.loaded)
-        self.warnings += warnings_of(self.loaded)
+        self.warnings += warnings_of(self.loaded) + check_answers(self.loaded)
         if (
             settings.server.workers > 1
             and (self.members.limits or self.members.budgets)
@@ -223,7 +225,7 @@ class _Compiler:
         tls = row.tls
         if origin.scheme == "https" and tls.minimum_version == "1.2":
             self.warnings.append(f"{'.'.join(map(str, path))}: TLS 1.2 is allowed towards this provider")
-        if origin.scheme == "http" and not _is_local(origin.host):
+        if origin.scheme == "http" and not is_local(origin.host):
             self.warnings.append(f"providers.{name}: prompts go to {origin.host} without TLS")
         return ProviderRow(
             name=name,
@@ -434,7 +436,8 @@ class _Compiler:
             degraded=degraded_row(path, row.degraded, self.error),
             hedge=hedge_row(row.hedge),
             created=self.created,
-            cache=None if row.cache is None else cache_row(row.cache),
+            cache=cache_row(self.loaded, name, row.cache),
+            prompt_cache=row.prompt_cache or "",
         )
 
     def shadow(self, path: Path_, name: str, row: ShadowSettings | None) -> ShadowRow | None:
@@ -485,7 +488,3 @@ class _Compiler:
             ceiling=rates_of(settings.ceiling),
             version=price_version(),
         )
-
-
-def _is_local(host: str) -> bool:
-    return host in ("localhost", "127.0.0.1", "::1") or host.startswith("127.")

@@ -20,6 +20,7 @@ import msgspec
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from ostiary.bootstrap.answers import shared_answers
 from ostiary.bootstrap.expression import conditions_of
 from ostiary.bootstrap.job import DataJob
 from ostiary.bootstrap.ledger import Ledger
@@ -222,6 +223,7 @@ class Worker:
             replays=self.replays,
             idempotency=IdempotencyKeys(digest_key),
             shared=self.shared,
+            shared_answers=shared_answers(job.answers, digest_key, clock=self.clock, random=SystemRandom()),
         )
         holds = self.world.holds
         self.ledger = (
@@ -230,6 +232,8 @@ class Worker:
         counted = self.ledger.restore(index, self.clock.now_ns() // 1_000_000_000)
         if counted:
             _log.info("budgets_restored", records=counted)
+        if self.reader.purges_changed():
+            self.world.answers.purge(self.reader.read_purges())
         self.metrics.known_models(frozenset(index.models))
         self.memory = Memory()
         self.refusals = RefusalRecorder(self.journal, self.metrics, self.clock)
@@ -308,6 +312,7 @@ class Worker:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.shared is not None:
             await self.shared.aclose()
+        await self.world.answers.aclose()
         await self.credentials.aclose()
         await self.metadata.aclose()
         await self.upstream.aclose()
@@ -342,6 +347,7 @@ class Worker:
                 self._count_shadows()
                 self.metrics.gates(self.world.gates.standing())
                 self.world.gates.memory_short = self.memory.short()
+                self._tell_cache()
                 if self.server is not None:
                     self.metrics.connections.set(self.server.connections)
                 self.metrics.flush()
@@ -355,6 +361,8 @@ class Worker:
                 self.refusals.tick()
             with self._told("keys"):
                 await self._take_keys(loop)
+            with self._told("purges"):
+                await self._take_purges(loop)
             with self._told("snapshot"):
                 await self._take_snapshot(loop, look_at_secrets=ticks % _SECRETS_POLL_TICKS == 0)
             if ticks % _LEDGER_TICKS == 0:
@@ -383,11 +391,21 @@ class Worker:
             self.metrics.shadows_dropped.inc(shadows.dropped)
             shadows.dropped = 0
 
+    def _tell_cache(self) -> None:
+        answers = self.world.answers
+        self.metrics.cache.bytes.set(answers.bytes)
+        self.metrics.cache.answers.set(len(answers))
+        self.metrics.cache.away.set(answers.away)
+
     async def _take_keys(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.reader.keys_changed():
             table = await loop.run_in_executor(None, self.reader.read_keys)
             if table is not None:
                 self.keys.swap(table)
+
+    async def _take_purges(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.reader.purges_changed():
+            self.world.answers.purge(await loop.run_in_executor(None, self.reader.read_purges))
 
     async def _take_snapshot(self, loop: asyncio.AbstractEventLoop, *, look_at_secrets: bool) -> None:
         index = self.world.index

@@ -22,6 +22,13 @@ class CountersJob(msgspec.Struct, frozen=True):
     workers: int
 
 
+class AnswersJob(msgspec.Struct, frozen=True):
+    """Where workers share kept answers: the file with the URL, and what names there begin with."""
+
+    url_file: str
+    prefix: str
+
+
 class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
     """A data worker: its slot, the socket it inherits, where its files are. It stops when `lifeline_fd` ends."""
 
@@ -35,6 +42,7 @@ class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
     log_level: str
     tls: TlsFiles | None = None
     counters: CountersJob | None = None
+    answers: AnswersJob | None = None
     ready_fd: int = -1
     lifeline_fd: int = -1
 

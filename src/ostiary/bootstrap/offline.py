@@ -28,6 +28,7 @@ from ostiary.govern.keys.service import KeyService
 from ostiary.govern.origins.service import OriginService
 from ostiary.govern.overlay import FileTeam, Overlay
 from ostiary.govern.ports import Installation
+from ostiary.govern.purges.service import PurgeService
 from ostiary.govern.teams.service import TeamService
 from ostiary.govern.tenants.service import TenantService
 from ostiary.govern.usage.service import UsageService
@@ -90,6 +91,7 @@ class Offline:
         self.team_store = self.storage.teams
         self.key_store = self.storage.keys
         self.usage_store = self.storage.usage
+        self.purge_store = self.storage.purges
         self.outbox = self.storage.outbox
         self.origin_store = self.storage.origins
         self.alerts = self.storage.alerts
@@ -105,6 +107,7 @@ class Offline:
             ids=self.ids,
         )
         self.usage = UsageService(self.usage_store)
+        self.purges = PurgeService(self.purge_store, self.clock, self.ids)
         self.projector = Projector(JournalFiles(self.journal_root), self.usage_store)
         self.origins = OriginService(self.origin_store, self.usage_store, self.clock, self.ids, CONSUMER)
         self.actor = local_operator()

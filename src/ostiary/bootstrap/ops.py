@@ -32,7 +32,7 @@ from ostiary.telemetry.metrics import render_all
 
 _FAULT_REPEAT_SECONDS: Final = 60.0
 _REASONS_KEPT: Final = 100
-_AT_START: Final = ("data_dir", "server", "admin", "storage", "counters", "journal", "log")
+_AT_START: Final = ("data_dir", "server", "admin", "storage", "counters", "cache", "journal", "log")
 _DAY_NS: Final = 86_400 * 1_000_000_000
 _log: Final = log.Log("ops")
 
@@ -272,6 +272,7 @@ def _at_start(settings: Settings) -> Settings:
         settings,
         server=msgspec.structs.replace(settings.server, show_target=True),
         journal=msgspec.structs.replace(settings.journal, on_failure="refuse"),
+        cache=msgspec.structs.replace(settings.cache, memory_bytes=0),
     )
 
 

@@ -15,6 +15,7 @@ from ostiary.store.postgresql.installation import PostgresqlInstallation
 from ostiary.store.postgresql.keys import PostgresqlKeys
 from ostiary.store.postgresql.origins import PostgresqlOrigins
 from ostiary.store.postgresql.outbox import PostgresqlOutbox
+from ostiary.store.postgresql.purges import PostgresqlPurges
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
 from ostiary.store.postgresql.usage import PostgresqlUsage
@@ -38,6 +39,7 @@ def opened(url: str, clock: Clock) -> Storage:
         usage=PostgresqlUsage(database),
         origins=PostgresqlOrigins(database),
         alerts=PostgresqlAlerts(database),
+        purges=PostgresqlPurges(database),
         shared=True,
     )
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import msgspec
 
+from ostiary.bootstrap.answers_url import answers_job
 from ostiary.bootstrap.counters import shared_counters
 from ostiary.bootstrap.discover import Found
 from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
@@ -53,6 +54,7 @@ def prepare(loaded: Loaded) -> Prepared:
     lock_fd = lock(data_dir, server.drain_seconds + 5.0, _tell)
     tls = _tls(loaded, server)
     counters = shared_counters(loaded, data_dir)
+    answers = answers_job(loaded, data_dir)
     sockets = _bind(server.host, server.port, server.workers)
     admin = _bind(settings.admin.host, settings.admin.port, 1)
     port, admin_port = sockets[0].getsockname()[1], admin[0].getsockname()[1]
@@ -86,6 +88,7 @@ def prepare(loaded: Loaded) -> Prepared:
             log_level=settings.log.level,
             tls=tls,
             counters=counters,
+            answers=answers,
         )
         for slot, one in enumerate(sockets)
     )

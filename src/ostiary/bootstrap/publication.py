@@ -9,15 +9,23 @@ from ostiary.control.publisher import Publisher
 from ostiary.core.credential import stored_digest
 from ostiary.core.digest import KeyedDigest
 from ostiary.core.error import Code, OperatorError
-from ostiary.core.limit import KEY_DELTA_ENTRIES_MAX
+from ostiary.core.limit import KEY_DELTA_ENTRIES_MAX, PURGES_MAX
 from ostiary.core.principal import KeyId, TeamId, TenantId
 from ostiary.govern.overlay import Overlay, check_overlay
+from ostiary.govern.purges.service import LIFE_NS
 from ostiary.settings import Loaded, load
 from ostiary.snapshot.keys import KeyDelta, KeyEntry
+from ostiary.snapshot.purges import Purges
 from ostiary.snapshot.tables import TeamRow
 
 _OF_A_KEY: Final = frozenset({"key.create", "key.rotate", "key.revoke"})
-_LEAVES_OTHER_KEYS: Final = _OF_A_KEY | {"team.create", "team.allow_models", "tenant.create", "origin.retire"}
+_LEAVES_OTHER_KEYS: Final = _OF_A_KEY | {
+    "team.create",
+    "team.allow_models",
+    "tenant.create",
+    "origin.retire",
+    "cache.purge",
+}
 """Changes after which every key but those they name is what it was. Any other makes all keys be read anew."""
 
 PUBLISHED_DIR: Final = "published"
@@ -112,9 +120,19 @@ class Publication:
         now = offline.clock.now_ns()
         try:
             self._publish_keys(file_keys, now)
+            self._publisher.publish_purges(self._purges(now))
             return self._publisher.publish_snapshot(snapshot_of(declared, rows, now))
         except OSError as error:
             raise OperatorError(Code.STORE_UNAVAILABLE, f"publishing failed: {error.strerror or error}") from error
+
+    def _purges(self, now_ns: int) -> Purges:
+        """Those in force. Of more than PURGES_MAX the oldest are taken for purges of everything."""
+        found = self._offline.purge_store.list(now_ns - LIFE_NS, PURGES_MAX + 1)
+        return Purges(
+            found[0].number if found else 0,
+            tuple((one.tenant, one.tag, one.number) for one in found[:PURGES_MAX]),
+            found[-1].number if len(found) > PURGES_MAX else 0,
+        )
 
     def _publish_keys(self, file_keys: dict[bytes, KeyEntry], now_ns: int) -> None:
         """Keys first, so that a worker that sees a new snapshot finds them. What a few changes did is published as

@@ -1,14 +1,34 @@
 """Limits, budgets, fallbacks and kept answers of the operator's file as rows of a snapshot."""
 
 import datetime as dt
+import difflib
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ostiary.core.error import Code
 from ostiary.core.usage import NANO_PER_UNIT
-from ostiary.settings import AnswerCacheSettings, BudgetSettings, HedgeSettings, IncreaseSettings, LimitSettings
-from ostiary.snapshot.tables import BudgetRow, CacheRow, CacheScope, HedgeRow, IncreaseRow, LimitRow, Period
+from ostiary.settings import (
+    AnswerCacheSettings,
+    BudgetSettings,
+    HedgeSettings,
+    IncreaseSettings,
+    LimitSettings,
+    Loaded,
+)
+from ostiary.snapshot.tables import (
+    BudgetRow,
+    CacheRow,
+    CacheScope,
+    HedgeRow,
+    IncreaseRow,
+    LimitRow,
+    Period,
+    SemanticRow,
+)
+
+BUILTIN: Final = "builtin"
+"""The embedder that needs no model."""
 
 _BURST_SHARE: Final = 6
 """A sixth of a minute's requests, ten seconds' worth, may come at once unless the file says otherwise."""
@@ -32,9 +52,28 @@ FALLBACK_ON: Final[dict[str, tuple[Code, ...]]] = {
 """After which of our reason codes a fallback is tried, by the file's words."""
 
 
-def cache_row(cache: AnswerCacheSettings) -> CacheRow:
-    """The row of how answers are kept."""
-    return CacheRow(cache.ttl_seconds, cache.stale_if_error_seconds, CacheScope(cache.scope), cache.single_flight)
+def cache_row(loaded: Loaded, model: str, cache: AnswerCacheSettings | None) -> CacheRow | None:
+    """The row of how a model's answers are kept, if they are. Raises OperatorError config.invalid where they are compared
+    by a model that is not there, or by itself."""
+    if cache is None:
+        return None
+    semantic, models = cache.semantic, loaded.settings.models
+    if semantic is not None and semantic.embedder != BUILTIN:
+        path = ("models", model, "cache", "semantic", "embedder")
+        if semantic.embedder == model:
+            raise loaded.error(path, "a model that answers does not embed")
+        if semantic.embedder not in models and f"{semantic.embedder.partition('/')[0]}/*" not in models:
+            near = difflib.get_close_matches(semantic.embedder, [BUILTIN, *models], n=1, cutoff=0.5)
+            hint = f"; did you mean `{near[0]}`?" if near else f"; `{BUILTIN}` needs none"
+            raise loaded.error(path, f"no model `{semantic.embedder}`{hint}")
+    return CacheRow(
+        cache.ttl_seconds,
+        cache.stale_if_error_seconds,
+        CacheScope(cache.scope),
+        cache.single_flight,
+        tuple(dict.fromkeys(cache.tags)),
+        None if semantic is None else SemanticRow(semantic.mode == "serve", semantic.floor, semantic.embedder),
+    )
 
 
 def hedge_row(hedge: HedgeSettings | None) -> HedgeRow | None:

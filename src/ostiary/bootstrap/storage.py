@@ -23,6 +23,7 @@ from ostiary.govern.keys.ports import KeyStore
 from ostiary.govern.migration import Migration, Plan
 from ostiary.govern.origins.ports import OriginStore
 from ostiary.govern.ports import Database, Installation, Outbox
+from ostiary.govern.purges.ports import PurgeStore
 from ostiary.govern.teams.ports import TeamStore
 from ostiary.govern.tenants.ports import TenantStore
 from ostiary.govern.usage.ports import UsageStore
@@ -36,6 +37,7 @@ from ostiary.store.sqlite.installation import SqliteInstallation
 from ostiary.store.sqlite.keys import SqliteKeys
 from ostiary.store.sqlite.origins import SqliteOrigins
 from ostiary.store.sqlite.outbox import SqliteOutbox
+from ostiary.store.sqlite.purges import SqlitePurges
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
 from ostiary.store.sqlite.usage import SqliteUsage
@@ -61,6 +63,7 @@ class Storage:
     usage: UsageStore
     origins: OriginStore
     alerts: AlertQueue
+    purges: PurgeStore
     shared: bool
 
 
@@ -134,6 +137,7 @@ def open_storage(loaded: Loaded, data_dir: Path, clock: Clock) -> Storage:
         usage=SqliteUsage(database),
         origins=SqliteOrigins(database),
         alerts=SqliteAlerts(database),
+        purges=SqlitePurges(database),
         shared=False,
     )
 

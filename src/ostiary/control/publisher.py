@@ -15,11 +15,13 @@ from ostiary.core.error import OperatorError
 from ostiary.core.limit import KEY_DELTA_ENTRIES_MAX
 from ostiary.snapshot import codec
 from ostiary.snapshot.keys import KeyDelta, KeyEntry, KeyTable, decode_delta, encode_base, encode_delta
+from ostiary.snapshot.purges import Purges, decode_purges, encode_purges
 from ostiary.snapshot.tables import Snapshot
 
 SNAPSHOT: Final = "snapshot"
 KEYS: Final = "keys"
 DELTA: Final = "keys.delta"
+PURGES: Final = "purges"
 
 
 class Publisher:
@@ -31,6 +33,7 @@ class Publisher:
         self._directory = directory
         self._snapshot_id = self._published_snapshot()
         self._delta = self._published_delta()
+        self._purges = self._published_purges()
 
     @property
     def keys(self) -> KeyDelta | None:
@@ -43,6 +46,14 @@ class Publisher:
             return False
         write_atomically(self._directory / SNAPSHOT, codec.encode(snapshot))
         self._snapshot_id = snapshot.id
+        return True
+
+    def publish_purges(self, purges: Purges) -> bool:
+        """Make these the purges workers go by; whether they are others. OSError where they cannot be written."""
+        if purges == self._purges:
+            return False
+        write_atomically(self._directory / PURGES, encode_purges(purges))
+        self._purges = purges
         return True
 
     def publish_keys(
@@ -77,6 +88,12 @@ class Publisher:
             return codec.decode((self._directory / SNAPSHOT).read_bytes()).id
         except (OSError, OperatorError):
             return ""
+
+    def _published_purges(self) -> Purges | None:
+        try:
+            return decode_purges((self._directory / PURGES).read_bytes())
+        except (OSError, OperatorError):
+            return None
 
     def _published_delta(self) -> KeyDelta | None:
         try:

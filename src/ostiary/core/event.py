@@ -107,7 +107,7 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `opened` is the sequence number of the opening record in the same origin (-1: denied before one was written).
     `prompt_digest` and `answer_digest` are HMAC-SHA-256 in hex under the installation's digest key. Ids of
-    people are HMACs. `error` is the stable reason code. `cache` is `hit` or `stale` for an answer that was kept, `replay` for a repetition.
+    people are HMACs. `error` is the stable reason code. `cache` is `hit`, `semantic` or `stale` for an answer that was kept, `replay` for a repetition.
     `degraded` says that the model's entry gave a ready answer instead of the failure in `fallback`.
     `route` holds the first TARGETS_SKIPPED_MAX targets that the call was kept from and, where there are any, `strategy` how
     the others were ordered.

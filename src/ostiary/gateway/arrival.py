@@ -1,6 +1,7 @@
 """A request as the exchange gets it: authenticated, its head taken, its body on the way."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -8,6 +9,9 @@ from ostiary.core.call import DialectName, Operation
 from ostiary.core.principal import Principal
 from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.dialect import Addressed
+
+SESSION_HEADER: Final = b"x-ostiary-session"
+"""Which conversation a call belongs to, in the caller's own words."""
 
 
 class Arrival(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from ostiary.core.reply import FinishReason
 from ostiary.core.usage import Usage
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
-from ostiary.gateway.cache.answers import Kept
+from ostiary.gateway.ports import Kept
 from ostiary.gateway.relay import stream_headers
 from ostiary.gateway.routing import judge
 from ostiary.gateway.task import Task
@@ -94,5 +94,14 @@ def stood_in(
 def _as_kept(headers: tuple[Header, ...], data: bytes, now_seconds: int, keepalive: bytes | None = None) -> Kept:
     """In the form of an answer that was kept, which is given in the same way."""
     return Kept(
-        headers, (data,), keepalive is not None, keepalive or b"", "", "", FinishReason.STOP, now_seconds, now_seconds
+        headers,
+        (data,),
+        keepalive is not None,
+        keepalive or b"",
+        "",
+        "",
+        FinishReason.STOP,
+        now_seconds,
+        now_seconds,
+        now_seconds,
     )

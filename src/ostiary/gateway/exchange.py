@@ -33,17 +33,16 @@ from ostiary.gateway.admit.bounds import DEFAULT
 from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
-from ostiary.gateway.cache.answers import Kept
-from ostiary.gateway.cache.recall import Recall, Recollection
+from ostiary.gateway.cache.recall import SEMANTIC, Recall, Recollection
 from ostiary.gateway.degrade import stood_in
 from ostiary.gateway.dialect import ProviderDialect
 from ostiary.gateway.guard.screen import screen_request
-from ostiary.gateway.heading import limits, told
+from ostiary.gateway.heading import limits, similar, told
 from ostiary.gateway.hedge import Race, races
-from ostiary.gateway.memory import recollection
+from ostiary.gateway.memory import left, prompt_key, recollection
 from ostiary.gateway.meter import price
 from ostiary.gateway.policy.access import Grant
-from ostiary.gateway.ports import Recording, Sink, UpstreamReply
+from ostiary.gateway.ports import Kept, Recording, Sink, UpstreamReply
 from ostiary.gateway.relay import Carrier
 from ostiary.gateway.repeat import KEY_HEADER, NOT_DONE, REPLAYED, Again, claim
 from ostiary.gateway.route.keys import ProviderKey
@@ -118,7 +117,7 @@ class Exchange:
             waits = self.account.limit(self.grant, self.task.bound(self.cap))
             if waits is not None:
                 await waits
-            self.recollection = recollection(self.world, self.index, self.arrival, self.draft, model, cap=self.cap)
+            self.recollection = recollection(self)
             bound, need = self.account.bound, self.task.need
             route = routed(
                 self.world,
@@ -151,8 +150,7 @@ class Exchange:
                 GatewayError(Code.GATEWAY_INTERNAL, "The gateway failed; the request id helps to find out why.")
             )
         finally:
-            if self.recollection is not None:
-                self.recollection.leave()
+            left(self)
             if self.recording is not None:
                 done = self.draft.cache or (
                     not self.draft.degraded and self.account.receipt is not None and self.draft.error not in NOT_DONE
@@ -309,7 +307,8 @@ class Exchange:
     def prepared(self, target: Target, tried: list[ProviderKey] | None = None) -> Sending:
         """An attempt at a target, begun, from the client's original call; `tried` are the secrets it was made with
         before. Raises CallerError request.unsupported, UpstreamError where every secret rests."""
-        terms = Terms(self.cap, self.arrival.options.drop_unsupported or target.model.drop_unsupported)
+        drop = self.arrival.options.drop_unsupported or target.model.drop_unsupported
+        terms = Terms(self.cap, drop, prompt_key(self.world, self.draft, target))
         tried, first = [] if tried is None else tried, self.attempts == 1
         return attempt(
             self.world, self.arrival, self.task, target, terms, deadline=self.deadline, tried=tried, first=first
@@ -362,9 +361,9 @@ class Exchange:
     async def _replay(self, kept: Kept) -> None:
         """Give a kept answer: recorded like any other, at no cost."""
         assert self.recollection is not None
-        self.draft.cache = self.recollection.said
+        self.draft.cache = self.recollection.said if self.recollection.similarity is None else SEMANTIC
         self.kept_target = kept.target
-        await self._give(kept, (b"age", b"%d" % max(self._seconds() - kept.at, 0)))
+        await self._give(kept, (b"age", b"%d" % max(self._seconds() - kept.at, 0)), *similar(kept.similarity))
 
     async def _give(self, kept: Kept, *extra: Header) -> None:
         """Give an answer that no provider was asked for."""

@@ -47,6 +47,13 @@ def told(
     return tuple(headers)
 
 
+def similar(similarity: float | None) -> tuple[Header, ...]:
+    """How near the question was whose answer this is, rounded down; nothing where it was this question."""
+    if similarity is None:
+        return ()
+    return ((b"x-ostiary-cache-similarity", f"{math.floor(similarity * 1_000) / 1_000:.3f}".encode("ascii")),)
+
+
 def _visible(text: str) -> bytes:
     if text.isascii() and text.isprintable():
         return text.encode("ascii")

@@ -3,11 +3,13 @@
 Each method's docstring states what holds under failure. Nothing here does I/O.
 """
 
+from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from ostiary.core.call import DialectName, Operation
 from ostiary.core.event import Closed, Kind
 from ostiary.core.http import Answer, Header, Origin
 from ostiary.core.port import Clock, Ids, Random
@@ -16,15 +18,19 @@ from ostiary.core.secret import Secret
 from ostiary.snapshot.tables import ProviderRow, SecretRef, TlsRow
 
 __all__ = [
+    "AnswerCache",
     "BudgetAnswer",
     "BudgetBatch",
+    "CacheKey",
     "Channel",
     "Clock",
     "Counters",
     "Credentials",
+    "Embedder",
     "Granted",
     "Ids",
     "Journal",
+    "Kept",
     "KeyRing",
     "Lent",
     "LimitAnswer",
@@ -392,6 +398,11 @@ class Observer(Protocol):
         """A call was refused for overload: at the worker's own gate (empty) or a target's."""
         ...
 
+    def compared(self, model: str, outcome: str, similarity: float | None) -> None:
+        """A call was compared with earlier questions; where the model was asked all the same, `similarity` is that of its
+        answer to the one that would have been given."""
+        ...
+
     def counted(self, *, away: bool, reason: str) -> None:
         """An exchange with shared counters ended; `reason` says why it failed."""
         ...
@@ -496,4 +507,86 @@ class ReplayStore(Protocol):
     async def claim(self, name: str, seal: bytes, fingerprint: str) -> tuple[Recording, None] | tuple[None, Replay]:
         """The place `name`: this call's to fill, or what another has put there. Raises GatewayError
         gateway.overloaded where no place can be had."""
+        ...
+
+
+class CacheKey(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+    """Who may be given a kept answer, under which rules, from where, and to what: equal in all of it or not at all.
+
+    `scope` names those who share answers within the tenant (everybody, a team or a key); `policy` the snapshot whose
+    rules let the call through; `targets` what the model stood for; `fingerprint` the whole request, as
+    `cache.key.fingerprint` makes it.
+    """
+
+    tenant: str
+    scope: str
+    policy: str
+    targets: tuple[str, ...]
+    operation: Operation
+    dialect: DialectName
+    label: str
+    fingerprint: bytes
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """An answer as its client got it: the headers of its form (none of ours), and its body in the pieces in which a
+    stream is written (`streamed`). In seconds since 1970, `at` is when it was kept, `until` up to when it is fresh and
+    `last` up to when it may be given at all. `purge` is the number of the last purge that was known when it was asked
+    for, `tags` what a later one may name it by. `similarity` is None for the answer to just this request, else how near
+    the question was that it was given to."""
+
+    headers: tuple[Header, ...]
+    pieces: tuple[bytes, ...]
+    streamed: bool
+    keepalive: bytes
+    target: str
+    response_model: str
+    finish_reason: str
+    at: int
+    until: int
+    last: int
+    tags: tuple[str, ...] = ()
+    purge: int = 0
+    similarity: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes it takes, about."""
+        return sum(map(len, self.pieces)) + 1_024
+
+
+class AnswerCache(Protocol):
+    """Where answers are kept. No method raises: a cache that cannot be asked has nothing."""
+
+    @property
+    def away(self) -> bool:
+        """Whether calls do without it just now."""
+        ...
+
+    async def find(self, key: CacheKey) -> Kept | None:
+        """What is kept under a key, fresh or not; None too where that cannot be found out in time."""
+        ...
+
+    async def keep(self, key: CacheKey, kept: Kept) -> None:
+        """Keep an answer in place of an older one, if there is room for it. May go on behind the caller's back."""
+        ...
+
+    async def settled(self) -> None:
+        """Return once everything that was given to keep is there, or lost."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class Embedder(Protocol):
+    """Gives texts places, so that texts that are alike are near one another."""
+
+    @property
+    def knows_meaning(self) -> bool:
+        """Whether it was trained on what texts mean. Where not, only texts with the same words count as alike."""
+        ...
+
+    async def embed(self, text: str) -> "array[float] | None":
+        """A vector of length 1 and at most SEMANTIC_DIMENSIONS_MAX numbers; None where there is none to be had. Never
+        raises but for a cancellation."""
         ...

@@ -10,7 +10,7 @@ from ostiary.core.event import BUSY, Skipped
 from ostiary.core.limit import TARGETS_SKIPPED_MAX
 from ostiary.core.usage import Usage
 from ostiary.gateway.admit.gate import Queued
-from ostiary.gateway.arrival import Arrival
+from ostiary.gateway.arrival import SESSION_HEADER, Arrival
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.route import backoff
@@ -20,9 +20,6 @@ from ostiary.gateway.route.plan import TRY_NEXT, Plan, Scene, nowhere, plan
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Index, Target
 from ostiary.snapshot.tables import ModelRow, Subject
-
-SESSION_HEADER: Final = b"x-ostiary-session"
-"""Which conversation a call belongs to, in the caller's own words."""
 
 _TRY_AGAIN: Final = TRY_NEXT - {
     Code.REQUEST_UNSUPPORTED,

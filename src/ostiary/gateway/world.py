@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
+from ostiary.core.principal import Principal
+from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.admit.gate import Gates
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.audit.alerts import Alerts
 from ostiary.gateway.audit.digest import Digests
-from ostiary.gateway.cache.answers import AnswerCache, Answers
+from ostiary.gateway.cache.answers import Answers
 from ostiary.gateway.cache.flight import Flights
+from ostiary.gateway.cache.letters import Letters
+from ostiary.gateway.cache.neighbours import Neighbours
 from ostiary.gateway.counting.budgets import SharedHolds
 from ostiary.gateway.counting.limits import SharedLimits
 from ostiary.gateway.counting.shared import SharedCounters
@@ -23,8 +27,10 @@ from ostiary.gateway.meter.hold import Holds
 from ostiary.gateway.meter.limits import Limits
 from ostiary.gateway.policy.access import Grants
 from ostiary.gateway.ports import (
+    AnswerCache,
     Clock,
     Credentials,
+    Embedder,
     Ids,
     Journal,
     Observer,
@@ -41,6 +47,15 @@ from ostiary.gateway.route.plan import Strategy
 from ostiary.gateway.tape import Detached
 from ostiary.snapshot.index import Index
 from ostiary.snapshot.tables import ProviderRow
+
+
+class Embedders(Protocol):
+    """The embeddings models of this gateway."""
+
+    def of(self, model: str, principal: Principal, options: Options) -> Embedder:
+        """What embeds in a caller's name, on its terms."""
+        ...
+
 
 _USER_AGENT: Final[Header] = (b"user-agent", b"ostiary")
 
@@ -67,7 +82,7 @@ class World:
         replays: ReplayStore,
         idempotency: IdempotencyKeys,
         health: Health | None = None,
-        answers: AnswerCache | None = None,
+        shared_answers: AnswerCache | None = None,
         shared: SharedCounters | None = None,
         conditions: Conditions | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -93,8 +108,11 @@ class World:
         self.keys: dict[str, Keys] = of_providers(index.snapshot.providers, {})
         self.gates = Gates(index, clock, observer.shed)
         self.conditions = conditions or Conditions()
-        self.answers: AnswerCache = answers or Answers(index.snapshot.server.cache_bytes)
+        self.answers = Answers(index.snapshot.server.cache_bytes, shared_answers)
         self.flights = Flights()
+        self.neighbours = Neighbours()
+        self.letters: Embedder = Letters()
+        self.embedders: Embedders | None = None
         self.replays = replays
         self.idempotency = idempotency
         self.detached = Detached()

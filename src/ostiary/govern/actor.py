@@ -20,6 +20,8 @@ class Permission(StrEnum):
     USAGE_READ = "usage:read"
     AUDIT_READ = "audit:read"
     AUDIT_WRITE = "audit:write"
+    CACHE_READ = "cache:read"
+    CACHE_PURGE = "cache:purge"
 
 
 ALL_PERMISSIONS: Final = frozenset(Permission)

@@ -27,6 +27,8 @@ SINGLE: Final = frozenset(
         b"upgrade",
         b"x-api-key",
         b"x-goog-api-key",
+        b"x-ostiary-cache-similarity",
+        b"x-ostiary-cache-tags",
         b"x-ostiary-drop-unsupported",
         b"x-ostiary-metadata",
         b"x-ostiary-sensitivity",

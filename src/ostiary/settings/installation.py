@@ -67,6 +67,8 @@ class LogSettings(Section, frozen=True, kw_only=True):
 
 
 class CacheSettings(Section, frozen=True, kw_only=True):
-    """How much of kept answers a worker holds in memory."""
+    """How much of kept answers a worker holds in memory, and where workers share them."""
 
     memory_bytes: Annotated[int, Meta(ge=0, le=64 * 1024**3)] = CACHE_MEMORY_BYTES
+    url: Annotated[str, Meta(min_length=1, max_length=2_048)] = "memory://"
+    prefix: Name = "ostiary"

@@ -8,11 +8,14 @@ from ostiary.core.capability import Capability
 from ostiary.core.limit import (
     ATTEMPTS_MAX,
     CACHE_SECONDS_MAX,
+    CACHE_TAG_CHARS_MAX,
+    CACHE_TAGS_MAX,
     CONNECT_SECONDS,
     FALLBACKS_MAX,
     FIRST_BYTE_SECONDS,
     IDLE_SECONDS,
     MAX_TOKENS_MAX,
+    SEMANTIC_SIMILARITY_MIN,
     TOTAL_SECONDS,
 )
 from ostiary.settings.limit import LimitSettings
@@ -71,6 +74,19 @@ class FallbackSettings(Section, frozen=True, kw_only=True):
     on: FallbackReasons = ("error", "timeout", "rate_limit", "overload", "unsupported")
 
 
+Tag = Annotated[
+    str, Meta(pattern=rf"^[A-Za-z0-9._:/-]{{1,{CACHE_TAG_CHARS_MAX}}}$", description="letters, digits, . _ : / -")
+]
+
+
+class SemanticSettings(Section, frozen=True, kw_only=True):
+    """Whether an answer may be given to another question that says the same."""
+
+    mode: Literal["shadow", "serve"]
+    floor: Annotated[float, Meta(ge=SEMANTIC_SIMILARITY_MIN, le=1)] = 0.95
+    embedder: Annotated[str, Meta(min_length=1, max_length=256)] = "builtin"
+
+
 class AnswerCacheSettings(Section, frozen=True, kw_only=True):
     """How answers of a model are kept and given again."""
 
@@ -78,6 +94,8 @@ class AnswerCacheSettings(Section, frozen=True, kw_only=True):
     stale_if_error_seconds: Annotated[int, Meta(ge=0, le=CACHE_SECONDS_MAX)] = 0
     scope: Literal["tenant", "team", "key"] = "tenant"
     single_flight: bool = True
+    tags: Annotated[list[Tag], Meta(max_length=CACHE_TAGS_MAX)] = []
+    semantic: SemanticSettings | None = None
 
 
 class ShadowSettings(Section, frozen=True, kw_only=True):
@@ -129,3 +147,4 @@ class ModelSettings(KnownSettings, frozen=True, kw_only=True):
     shadow: ShadowSettings | None = None
     degraded: DegradedSettings | None = None
     hedge: HedgeSettings | None = None
+    prompt_cache: Literal["5m", "1h"] | None = None

@@ -216,14 +216,26 @@ class CacheScope(StrEnum):
     KEY = "key"
 
 
+class SemanticRow(msgspec.Struct, frozen=True):
+    """Whether an answer may be given to another question that says nearly the same: `serves`, or only measures how well
+    that would go. `floor` is the least similarity; `embedder` is `builtin` or an embeddings model of this gateway."""
+
+    serves: bool
+    floor: float
+    embedder: str = "builtin"
+
+
 class CacheRow(msgspec.Struct, frozen=True):
     """How answers of a model are kept: for how long they are fresh, for how much longer they may stand in for a
-    failure, who shares them, and whether calls that ask for the same wait for one another."""
+    failure, who shares them, whether calls that ask for the same wait for one another, what a purge may name them by, and
+    whether they are given to questions that say nearly the same."""
 
     ttl_seconds: int
     stale_if_error_seconds: int = 0
     scope: CacheScope = CacheScope.TENANT
     single_flight: bool = True
+    tags: tuple[str, ...] = ()
+    semantic: SemanticRow | None = None
 
 
 class Subject(StrEnum):
@@ -269,7 +281,8 @@ class HedgeRow(msgspec.Struct, frozen=True):
 class ModelRow(msgspec.Struct, frozen=True):
     """What applications ask for by name. `environments` empty means every one; `attempts` is how many there may be for
     one call in all (None: one at each target); `regions` are those its calls may go to, its fallbacks' too (empty: all);
-    `subject` is what `sticky` and `split` go by."""
+    `subject` is what `sticky` and `split` go by; `prompt_cache` is how long what is written to a provider's prompt cache is
+    to live there (empty: nothing is asked of it)."""
 
     name: str
     targets: tuple[TargetRow, ...]
@@ -288,6 +301,7 @@ class ModelRow(msgspec.Struct, frozen=True):
     shadow: ShadowRow | None = None
     degraded: DegradedRow | None = None
     hedge: HedgeRow | None = None
+    prompt_cache: str = ""
 
 
 class LimitRow(msgspec.Struct, frozen=True):

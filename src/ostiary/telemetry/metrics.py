@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from ostiary.core.event import CONDITION_FAILED, Closed, Outcome
 from ostiary.core.limit import METRIC_LABEL_VALUES_MAX
+from ostiary.telemetry.caching import CacheMetrics
 from ostiary.telemetry.log import Log
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
@@ -41,11 +42,17 @@ class _Bound:
         "pending_input",
         "pending_nano",
         "pending_output",
+        "pending_read",
         "pending_requests",
         "pending_seconds",
         "pending_sum",
+        "pending_uncached",
+        "pending_written",
+        "read",
         "requests",
         "seconds",
+        "uncached",
+        "written",
     )
 
     def __init__(self, metrics: "Metrics", key: _Key) -> None:
@@ -53,9 +60,13 @@ class _Bound:
         self.requests = metrics.requests.labels(*key)
         self.seconds = metrics.seconds.labels(operation, outcome)
         self.input = metrics.tokens.labels(model, provider, "input")
+        self.read = metrics.cache.prompt_tokens.labels(model, provider, "read")
+        self.written = metrics.cache.prompt_tokens.labels(model, provider, "written")
+        self.uncached = metrics.cache.prompt_tokens.labels(model, provider, "uncached")
         self.output = metrics.tokens.labels(model, provider, "output")
         self.cost = metrics.cost.labels(model, provider)
         self.pending_requests = self.pending_input = self.pending_output = self.pending_nano = 0
+        self.pending_read = self.pending_written = self.pending_uncached = 0
         self.pending_seconds = [0] * (len(_SECONDS) + 1)
         self.pending_sum = 0.0
 
@@ -69,6 +80,13 @@ class _Bound:
         self.pending_sum = 0.0
         self.requests.inc(self.pending_requests)
         self.input.inc(self.pending_input)
+        if self.pending_read or self.pending_written:
+            self.read.inc(self.pending_read)
+            self.written.inc(self.pending_written)
+            self.pending_read = self.pending_written = 0
+        if self.pending_uncached:
+            self.uncached.inc(self.pending_uncached)
+            self.pending_uncached = 0
         self.output.inc(self.pending_output)
         self.cost.inc(self.pending_nano / 1e9)
         self.pending_requests = self.pending_input = self.pending_output = self.pending_nano = 0
@@ -99,9 +117,7 @@ class Metrics:
         self.budget_alerts = Counter(
             "ostiary_budget_alerts", "Shares of budgets reached.", ("scope",), registry=registry
         )
-        self.kept_answers = Counter(
-            "ostiary_kept_answers", "Calls answered from the cache.", ("model", "cache"), registry=registry
-        )
+        self.cache = CacheMetrics(registry)
         self.conditions_failed = Counter(
             "ostiary_conditions_failed",
             "Targets left out for a condition without an answer.",
@@ -259,13 +275,18 @@ class Metrics:
         bound.pending_sum += seconds
         bound.pending_input += record.usage.input_tokens
         bound.pending_output += record.usage.output_tokens
+        bound.pending_read += record.usage.cached_tokens
+        bound.pending_written += record.usage.cache_write_tokens
+        bound.pending_uncached += max(
+            record.usage.input_tokens - record.usage.cached_tokens - record.usage.cache_write_tokens, 0
+        )
         if record.cost is not None:
             bound.pending_nano += record.cost.nano
         for one in record.route:
             if one.reason == CONDITION_FAILED:
                 self.conditions_failed.labels(model).inc()
         if record.cache:
-            self.kept_answers.labels(model, record.cache).inc()
+            self.cache.kept_answers.labels(model, record.cache).inc()
 
     def unauthenticated(self, code: str) -> None:
         """Count a refused credential."""
@@ -278,6 +299,14 @@ class Metrics:
         _log.warning("budget_share_reached", scope=scope, share=share)
         with contextlib.suppress(OSError):  # as in `closed`
             self.budget_alerts.labels(scope.partition("/")[0]).inc()
+
+    def compared(self, model: str, outcome: str, similarity: float | None) -> None:
+        """Count a comparison; how alike two answers are goes into a histogram."""
+        name = model if model in self._models else _OTHER
+        with contextlib.suppress(OSError):  # as in `closed`
+            self.cache.comparisons.labels(name, outcome).inc()
+            if similarity is not None:
+                self.cache.agreement.labels(name).observe(similarity)
 
     def counted(self, *, away: bool, reason: str) -> None:
         """Count an exchange with shared counters; losing them and having them back is logged, each once."""

@@ -3,7 +3,7 @@
 import asyncio
 
 from ostiary.core.limit import FLIGHT_WAITERS_MAX
-from ostiary.gateway.cache.key import CacheKey
+from ostiary.gateway.ports import CacheKey
 
 
 class Flights:

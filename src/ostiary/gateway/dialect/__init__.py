@@ -45,6 +45,14 @@ IN_BODY: Final = Addressed()
 """The path says nothing: everything stands in the body."""
 
 
+class PromptCache(msgspec.Struct, frozen=True):
+    """That a provider's prompt cache is to be used: for how long what is written there is to live (5m or 1h), and a key
+    for providers that go by one."""
+
+    lifetime: str
+    key: str
+
+
 class ChatPeek(msgspec.Struct, frozen=True):
     """What admission and policy need to know of a chat request, read without building canonical values.
 
@@ -209,10 +217,11 @@ class ProviderDialect(Protocol):
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         """The same bytes with the named edits: the model's name, where `report_usage` the option that makes a
-        stream end with its usage, `max_tokens` where the caller sent none and a default is set, and what this
-        provider's server wants otherwise. `drop` is as for `encode_chat`."""
+        stream end with its usage, `max_tokens` where the caller sent none and a default is set, what this
+        provider's server wants otherwise, and what `prompt_cache` asks for where the caller placed nothing of it. `drop` is as for `encode_chat`."""
         ...
 
     def forward_embeddings(self, document: Document, *, model: str, addressed: Addressed = IN_BODY) -> Encoded: ...

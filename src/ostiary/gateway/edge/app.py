@@ -16,6 +16,7 @@ from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.dialect import ListedModel
 from ostiary.gateway.edge.route import Endpoint, MediaType, Route, addressed, argument, dialect_of, find, methods
+from ostiary.gateway.embedder import ModelEmbedders
 from ostiary.gateway.exchange import Exchange
 from ostiary.gateway.identity.credential import extract, of_session, resolve
 from ostiary.gateway.policy.access import may_use
@@ -60,6 +61,7 @@ class Gateway:
         self._health = health
         self._refusals = refusals
         self.shadows = Shadows(world)
+        world.embedders = ModelEmbedders(world)
 
     def accept(self, head: RequestHead) -> Accepted | Answer:
         """Route, authenticate and read the caller's options, on the head alone."""

@@ -24,10 +24,12 @@ from ostiary.snapshot.index import Target
 
 class Terms(msgspec.Struct, frozen=True):
     """On what terms a request is put to a target: `cap` bounds the output where the caller set no bound itself (None:
-    nothing does), `drop` allows what the target cannot be told to be left out."""
+    nothing does), `drop` allows what the target cannot be told to be left out, `cache_key` names those whose prompts
+    may share a provider's cache."""
 
     cap: int | None
     drop: bool
+    cache_key: str = ""
 
 
 class Told(msgspec.Struct, frozen=True):

@@ -26,17 +26,25 @@ from ostiary.core.stream import (
 )
 from ostiary.core.usage import Usage
 from ostiary.gateway.arrival import Arrival
-from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect, StreamEncoder
+from ostiary.gateway.dialect import ClientDialect, Encoded, PromptCache, ProviderDialect, StreamEncoder, TextPlace
 from ostiary.gateway.guard.screen import screen_stream
 from ostiary.gateway.meter import estimate
 from ostiary.gateway.policy.access import Ask, Grant, Grants
 from ostiary.gateway.relay import Relay
 from ostiary.gateway.task import Terms, Told
+from ostiary.gateway.task.marks import cached
 from ostiary.gateway.wire import json
 from ostiary.snapshot.index import Target
 
 _HOLD_OUTPUT_TOKENS = 4_096
 """How much output is held for where neither the caller nor a cap bounds it."""
+
+
+_TURNS = ("messages", "contents", "input", "prompt")
+"""Under which name the dialects have the conversation."""
+
+_SAID, _PART = 3, 5
+"""How long the path to a turn's text is, and to that of one of its parts."""
 
 
 class Chat:
@@ -85,6 +93,8 @@ class Chat:
     def encode(self, target: Target, provider: ProviderDialect, terms: Terms) -> Encoded:
         peek = self._peek
         unbounded = peek.max_tokens is None
+        lifetime = target.model.prompt_cache
+        cache = PromptCache(lifetime, terms.cache_key) if lifetime else None
         if provider.name is self._client.name:
             return provider.forward_chat(
                 self._document,
@@ -93,13 +103,15 @@ class Chat:
                 max_tokens=terms.cap if unbounded else None,
                 drop=terms.drop,
                 addressed=self._addressed,
+                prompt_cache=cache,
             )
         if self._call is None:
             self._call = self._client.decode_chat(self._document, self._addressed)
         # A dialect that must have a bound gets the entry's default where neither caller nor cap gave one.
         cap = terms.cap if terms.cap is not None else target.model.default_max_tokens
+        call = self._call if cache is None else cached(self._call, target, provider.name, cache)
         return provider.encode_chat(
-            self._call, model=target.request_model, max_tokens=cap if unbounded else None, drop=terms.drop
+            call, model=target.request_model, max_tokens=cap if unbounded else None, drop=terms.drop
         )
 
     def here(self, target: Target) -> Told | None:
@@ -179,12 +191,38 @@ class Chat:
         )
         return encoder, b"".join(encoder.encode(event) for event in events)
 
+    def last_words(self) -> tuple[str, bytes] | None:
+        """The text that ends the conversation, where a person says it, and the request with nothing in its place; None
+        where something else stands at the end."""
+        tree = self._document.tree
+        for name in _TURNS:
+            turns = tree.get(name)
+            if turns is not None:
+                break
+        else:
+            return None
+        last = len(turns) - 1 if type(turns) is list else -1
+        found: TextPlace | None = None
+        for place in self._client.request_texts(self._document):
+            path = place.path
+            if path[0] != name or (len(path) > 1 and path[1] != last):
+                continue
+            if len(path) == 1 or (len(path) == _SAID and path[-1] == "content") or _is_part(path):
+                found = place
+        if found is None or found.role is not Role.USER:
+            return None
+        return found.text, self._client.edit_request(self._document, {found.path: ""})
+
     def estimated(self, produced_bytes: int) -> Usage | None:
         peek = self._peek
         return Usage(
             estimate.input_tokens(peek.prompt_bytes, peek.messages),
             estimate.output_tokens(produced_bytes),
         )
+
+
+def _is_part(path: tuple[str | int, ...]) -> bool:
+    return len(path) == _PART and path[2] in ("content", "parts") and path[-1] == "text"
 
 
 def _produced_bytes(provider: ProviderDialect, body: bytes) -> int:

@@ -22,6 +22,7 @@ TABLES: Final = (
     "outbox",
     "offsets",
     "origins",
+    "purges",
     "usage_daily",
     "open_calls",
     "refusals",

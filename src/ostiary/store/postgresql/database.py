@@ -128,9 +128,9 @@ class Tx:
         """Several statements without values: a migration."""
         self._connection.execute(sql.encode())
 
-    def changed(self, change: Change) -> None:
-        """Record the change of this transaction, and let the publisher see that there was one. The last statement of a
-        transaction: from here to its end, other changes wait."""
+    def changed(self, change: Change) -> int:
+        """Record the change of this transaction, and let the publisher see that there was one; gives its number. The last
+        statement of a transaction but for what needs that number: from here to its end, other changes wait."""
         row = self.row(_BUMP)
         assert row is not None
         self.run(
@@ -146,6 +146,7 @@ class Tx:
                 msgspec.json.encode(change.detail).decode(),
             ),
         )
+        return int(row[0] or 0)
 
 
 @final

@@ -8,6 +8,7 @@ from ostiary.core.error import Code, OperatorError
 from ostiary.snapshot import codec
 from ostiary.snapshot.index import Index
 from ostiary.snapshot.keys import KeyTable, decode_delta
+from ostiary.snapshot.purges import Purges, decode_purges
 
 _Stamp = tuple[int, int, int]
 _NONE: Final[_Stamp] = (0, 0, 0)
@@ -23,7 +24,9 @@ class PublishedReader:
         self._snapshot = directory / "snapshot"
         self._keys = directory / "keys"
         self._delta = directory / "keys.delta"
+        self._purges = directory / "purges"
         self._seen_snapshot = _NONE
+        self._seen_purges = _NONE
         self._seen_keys = (_NONE, _NONE)
 
     def snapshot_changed(self) -> bool:
@@ -33,6 +36,21 @@ class PublishedReader:
     def keys_changed(self) -> bool:
         """Whether a key file is another than those last read."""
         return (_stamp(self._keys), _stamp(self._delta)) != self._seen_keys
+
+    def purges_changed(self) -> bool:
+        """Whether the file of purges is another than the one last read."""
+        return _stamp(self._purges) != self._seen_purges
+
+    def read_purges(self) -> Purges:
+        """The purges now published; none where there is no file. Raises OperatorError; what changed is then looked at
+        again the next time, so that no purge is passed over."""
+        stamp = _stamp(self._purges)
+        try:
+            purges = decode_purges(self._purges.read_bytes()) if stamp != _NONE else Purges()
+        except OSError as error:
+            raise OperatorError(Code.CONFIG_INVALID, f"the purges cannot be read: {error}") from error
+        self._seen_purges = stamp
+        return purges
 
     def read_snapshot(self) -> Index:
         """The snapshot now published. Raises OperatorError; what changed is not looked at again until it changes."""

@@ -93,9 +93,9 @@ class Tx:
         found: Row | None = self._connection.execute(sql, values).fetchone()
         return found
 
-    def changed(self, change: Change) -> None:
-        """Record the change of this transaction, and let the publisher see that there was one."""
-        self._connection.execute(
+    def changed(self, change: Change) -> int:
+        """Record the change of this transaction, and let the publisher see that there was one; gives its number."""
+        made = self._connection.execute(
             _CHANGE,
             (
                 change.id,
@@ -108,6 +108,7 @@ class Tx:
             ),
         )
         self._connection.execute(_BUMP)
+        return int(made.lastrowid or 0)
 
 
 @final

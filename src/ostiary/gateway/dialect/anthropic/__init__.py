@@ -19,6 +19,7 @@ from ostiary.gateway.dialect import (
     Encoded,
     ErrorAnswer,
     ListedModel,
+    PromptCache,
     ReplyTap,
     StreamDecoder,
     StreamEncoder,
@@ -35,6 +36,7 @@ from ostiary.gateway.dialect.anthropic import (
     stream_encode,
     text,
 )
+from ostiary.gateway.dialect.anthropic.marks import marks
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
 from ostiary.gateway.wire.json import Document, edit, encode, parse_answer
 from ostiary.gateway.wire.paging import PageWords, page_of
@@ -102,10 +104,13 @@ class Anthropic:
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         members = {"model": encode(model)}
         if max_tokens is not None and document.tree.get("max_tokens") is None:
             members["max_tokens"] = b"%d" % max_tokens
+        if prompt_cache is not None:
+            members |= marks(document, prompt_cache.lifetime)
         return Encoded(request_encode.PATH, edit(document, members), request_encode.HEADERS)
 
     def forward_embeddings(self, document: Document, *, model: str, addressed: Addressed = IN_BODY) -> Encoded:

@@ -9,7 +9,7 @@ from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
 from ostiary.core.error import CallerError, Code, UpstreamError
 from ostiary.core.http import Header
 from ostiary.core.reply import ChatReply, EmbeddingsReply
-from ostiary.gateway.dialect import IN_BODY, Addressed, Encoded, ReplyTap, StreamDecoder
+from ostiary.gateway.dialect import IN_BODY, Addressed, Encoded, PromptCache, ReplyTap, StreamDecoder
 from ostiary.gateway.dialect.bedrock import embeddings, error, reply, request_encode, stream_decode
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
 from ostiary.gateway.wire.json import Document, parse_answer
@@ -29,6 +29,7 @@ class Bedrock:
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         _not_for_clients()
 

@@ -19,6 +19,7 @@ from ostiary.gateway.dialect import (
     Encoded,
     ErrorAnswer,
     ListedModel,
+    PromptCache,
     ReplyTap,
     StreamDecoder,
     StreamEncoder,
@@ -81,6 +82,7 @@ class Completions:
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         members = {"model": encode(model)}
         tree = document.tree

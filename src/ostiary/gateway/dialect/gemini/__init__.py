@@ -22,6 +22,7 @@ from ostiary.gateway.dialect import (
     Encoded,
     ErrorAnswer,
     ListedModel,
+    PromptCache,
     ReplyTap,
     StreamDecoder,
     StreamEncoder,
@@ -98,6 +99,7 @@ class Gemini:
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         path = request_encode.model_path(model)
         if addressed.stream:

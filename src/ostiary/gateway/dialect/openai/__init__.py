@@ -18,6 +18,7 @@ from ostiary.gateway.dialect import (
     Encoded,
     ErrorAnswer,
     ListedModel,
+    PromptCache,
     ReplyTap,
     StreamDecoder,
     StreamEncoder,
@@ -95,6 +96,7 @@ class OpenAI:
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         profile, tree = self._profile, document.tree
         members = {"model": encode(model)}
@@ -105,6 +107,8 @@ class OpenAI:
             fit = fit_document(profile, document, leave)
             members |= fit.members
             without, dropped = fit.without, tuple(leave.dropped)
+        if prompt_cache is not None and tree.get("prompt_cache_key") is None and "prompt_cache_key" not in profile.omit:
+            members["prompt_cache_key"] = encode(prompt_cache.key)
         if report_usage and profile.stream_usage and tree.get("stream") is True:
             options = tree.get("stream_options")
             if type(options) is not dict:

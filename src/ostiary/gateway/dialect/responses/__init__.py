@@ -18,6 +18,7 @@ from ostiary.gateway.dialect import (
     Encoded,
     ErrorAnswer,
     ListedModel,
+    PromptCache,
     ReplyTap,
     StreamDecoder,
     StreamEncoder,
@@ -89,6 +90,7 @@ class Responses:
         max_tokens: int | None,
         drop: bool = False,
         addressed: Addressed = IN_BODY,
+        prompt_cache: PromptCache | None = None,
     ) -> Encoded:
         """One more edit than the contract names: `store` is false where the caller did not say, since the provider's
         default is to keep the answer, and nothing that it keeps can be asked for through the gateway."""
@@ -97,6 +99,8 @@ class Responses:
             members["store"] = b"false"
         if max_tokens is not None and document.tree.get("max_output_tokens") is None:
             members["max_output_tokens"] = b"%d" % max_tokens
+        if prompt_cache is not None and document.tree.get("prompt_cache_key") is None:
+            members["prompt_cache_key"] = encode(prompt_cache.key)
         return Encoded(request_encode.PATH, edit(document, members))
 
     def forward_embeddings(self, document: Document, *, model: str, addressed: Addressed = IN_BODY) -> Encoded:

@@ -1,0 +1,1 @@
+"""Purges: kept answers that are not to be given again."""
