@@ -1,7 +1,7 @@
 """Copies of databases: every table, as it was at one moment, back into an empty place and nowhere else."""
 
-import sqlite3
 import re
+import sqlite3
 import threading
 
 import pytest
