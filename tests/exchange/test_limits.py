@@ -5,11 +5,21 @@ import asyncio
 import msgspec
 import pytest
 
+from ostiary.bootstrap.scopes import FALLBACK_ON
 from ostiary.core.error import Code
 from ostiary.core.event import Kind
 from ostiary.simulator.behaviour import Behaviour, Fault
-from ostiary.snapshot.tables import BudgetedRow, BudgetRow, IncreaseRow, LimitedRow, LimitRow, Period
-from tests.exchange.harness import PRINCIPAL, House, model
+from ostiary.snapshot.tables import (
+    BudgetedRow,
+    BudgetRow,
+    IncreaseRow,
+    LimitedRow,
+    LimitRow,
+    Period,
+    PriceRow,
+    Rates,
+)
+from tests.exchange.harness import PRINCIPAL, House, fallback, model
 
 TEAM, KEY, TENANT, USER = "team/acme/search", "key/acme/key-1", "tenant/acme", "user/acme/search"
 
@@ -236,3 +246,56 @@ async def test_answers_tell_the_tightest_limits_in_the_dialects_own_names():
     assert sink.headers[b"anthropic-ratelimit-requests-remaining"] == b"3"
     assert sink.headers[b"anthropic-ratelimit-requests-reset"].endswith(b"Z")
     assert b"x-ratelimit-limit-requests" not in sink.headers
+
+
+CHEAP, DEAR = 1_000, 10**6
+
+
+def priced(*, on=("budget",), room=50 * DEAR, **fields):
+    rows = tuple(
+        PriceRow(provider="list", model=name, rates=Rates(input=each * 10**6, output=each * 10**6), version="v1")
+        for name, each in (("gpt-4o-mini", DEAR), ("gpt-spare", CHEAP))
+    )
+    pricing = msgspec.structs.replace(House().world.index.snapshot.pricing, rows=rows)
+    codes = tuple(code for word in on for code in FALLBACK_ON[word])
+    models = (
+        model("gpt", ("oai", "gpt-4o-mini"), fallbacks=(fallback("spare", *codes),)),
+        model("spare", ("spare", "gpt-spare")),
+    )
+    return house(budgets=[(TEAM, budget(room))], pricing=pricing, models=models, **fields)
+
+
+async def test_a_call_its_budget_has_no_room_for_goes_to_the_fallback_for_that():
+    one = priced()
+    sink = await one.chat(max_tokens=100)
+    assert sink.status == 200
+    assert sink.headers[b"x-ostiary-fallback"] == Code.BUDGET_EXHAUSTED.encode()
+    assert (one.closed.request_model, one.closed.fallback) == ("gpt-spare", Code.BUDGET_EXHAUSTED)
+    assert [sent.origin.host for sent in one.upstream.sent] == ["spare.test"]
+    assert one.world.holds.spent()[TEAM].nano == one.closed.cost.nano
+    one.check()
+
+
+async def test_where_the_budget_has_room_nothing_changes():
+    one = priced(room=10**12)
+    sink = await one.chat(max_tokens=100)
+    assert b"x-ostiary-fallback" not in sink.headers
+    assert one.closed.request_model == "gpt-4o-mini"
+    one.check()
+
+
+async def test_a_fallback_for_other_failures_does_not_stand_for_want_of_budget():
+    one = priced(on=("error",))
+    assert (await one.chat(max_tokens=100)).status == 402
+    assert one.upstream.sent == []
+    one.check()
+
+
+async def test_where_not_even_the_fallback_fits_the_refusal_is_that_of_the_model_itself():
+    one = priced(room=10)
+    sink = await one.chat(max_tokens=100)
+    assert (sink.status, sink.json["error"]["code"]) == (402, Code.BUDGET_EXHAUSTED)
+    (denied,) = one.journal.of(Kind.DENIED)
+    assert denied.fallback == ""
+    assert one.upstream.sent == []
+    one.check()

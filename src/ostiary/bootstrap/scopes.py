@@ -48,6 +48,7 @@ FALLBACK_ON: Final[dict[str, tuple[Code, ...]]] = {
     "unsupported": (Code.REQUEST_UNSUPPORTED,),
     "context_window": (Code.UPSTREAM_CONTEXT_WINDOW,),
     "content_filter": (Code.UPSTREAM_CONTENT_FILTER,),
+    "budget": (Code.BUDGET_EXHAUSTED,),
 }
 """After which of our reason codes a fallback is tried, by the file's words."""
 

@@ -31,6 +31,7 @@ from ostiary.core.usage import Cost, Nano, Usage
 from ostiary.gateway.account import Account
 from ostiary.gateway.admit.bounds import DEFAULT
 from ostiary.gateway.admit.gate import Queued
+from ostiary.gateway.affording import afforded
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.recall import SEMANTIC, Recall, Recollection
@@ -135,8 +136,9 @@ class Exchange:
                 if kept is not None:
                     await self._replay(kept)
                     return
-            waits = self.account.reserve(self.grant, route)
-            if waits is not None:
+            if fallbacks:
+                route = await afforded(self, route, fallbacks)
+            elif (waits := self.account.reserve(self.grant, route)) is not None:
                 await waits
             await self.account.open(route.targets[0].name)
             await self._attempt(route)

@@ -57,7 +57,7 @@ class RetrySettings(Section, frozen=True, kw_only=True):
 
 
 FallbackReason = Literal[
-    "error", "timeout", "rate_limit", "overload", "unsupported", "context_window", "content_filter"
+    "error", "timeout", "rate_limit", "overload", "unsupported", "context_window", "content_filter", "budget"
 ]
 
 
