@@ -9,6 +9,8 @@ from typing import NamedTuple
 STORY = "tests/exchange/test_story.py"
 LAW = "tests/dialect/test_law.py"
 JOURNAL = "tests/unit/store/journal"
+REALTIME = "tests/exchange/test_realtime.py"
+HEDGE = "tests/exchange/test_hedge.py"
 SHARED = "tests/process/test_shared_counters.py"
 
 
@@ -39,6 +41,9 @@ REQUIREMENTS = {
             "tests/fault/test_journal_kill.py::test_killed_again_and_again_every_call_is_closed_once",
             "tests/fault/test_journal_disk.py::test_the_nth_disk_call_fails_for_every_n",
             "tests/fault/test_journal_disk.py::test_power_loss_keeps_every_synced_record",
+            f"{REALTIME}::test_nothing_goes_upstream_before_the_opening_record",
+            f"{REALTIME}::test_the_record_of_a_response_stands_before_the_client_hears_that_it_has_ended",
+            f"{REALTIME}::test_a_session_that_is_cancelled_at_any_point_leaves_nothing_open",
         ),
         "Power loss and failing disks are simulated below the file calls; no machine was switched off. With "
         "`durability: process` the last milliseconds may go with the machine. With `on_failure: continue` unregulated "
@@ -52,6 +57,9 @@ REQUIREMENTS = {
             f"{STORY}::test_a_denied_call_is_told_why_and_recorded_once",
             f"{STORY}::test_a_fallback_model_the_key_may_not_use_is_never_tried",
             f"{STORY}::test_an_unknown_price_is_costed_at_the_ceiling_or_refused_never_nothing",
+            f"{REALTIME}::test_what_is_refused_before_the_upgrade_is_an_ordinary_answer_and_reaches_nobody",
+            f"{REALTIME}::test_a_budget_that_is_used_up_refuses_further_responses_and_the_session_stays",
+            f"{HEDGE}::test_not_where_the_budget_has_no_room_for_both",
         ),
         "Whole calls in one process with a simulated upstream.",
         "There are no guards yet; identity, policy and budgets hold.",
@@ -70,6 +78,9 @@ REQUIREMENTS = {
             f"{SHARED}::test_at25_a_thousand_calls_on_two_workers_and_a_death_among_them_spend_no_more_than_the_budget",
             f"{SHARED}::test_two_replicas_spend_one_budget_and_remember_each_other_for_a_server_that_forgets",
             f"{SHARED}::test_the_server_goes_and_comes_back_empty",
+            "tests/attack/test_quota.py::test_at26_a_user_never_seen_before_has_the_budget_of_each_from_the_first_of_many_calls_at_once",
+            f"{REALTIME}::test_a_response_the_provider_began_by_itself_is_held_or_cancelled",
+            f"{HEDGE}::test_the_faster_one_answers_and_the_other_is_cancelled_charged_and_on_record",
         ),
         "Settling a hold twice raises; each story ends with no hold open. Two workers and two replicas on one machine, with a "
         "real Redis; what is not covered where that loses data is told in limits.md.",
@@ -110,6 +121,7 @@ REQUIREMENTS = {
             f"{STORY}::test_fd10_fd11_a_stream_that_fails_later_ends_in_an_error_event_and_is_not_retried",
             f"{STORY}::test_a_request_the_provider_calls_invalid_is_not_tried_elsewhere",
             "tests/unit/net/test_client.py::test_nothing_is_repeated_after_a_byte_of_the_answer",
+            f"{HEDGE}::test_nothing_of_a_stream_is_lost_or_said_twice_whoever_wins",
         ),
         "The time bound is looked at when bytes arrive. A request on a kept connection that turns out to be closed before "
         "any byte of an answer is sent once more.",
