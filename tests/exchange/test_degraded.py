@@ -1,17 +1,18 @@
 """What a model says instead of a failure, where its entry asks for that."""
 
+import asyncio
 import json
 
 import msgspec
 import pytest
 
 from ostiary.bootstrap.degraded import degraded_row
-from ostiary.core.error import Code
+from ostiary.core.error import Code, UpstreamError
 from ostiary.core.event import Kind, Outcome
 from ostiary.settings import DegradedSettings
 from ostiary.simulator.behaviour import Behaviour, Fault
-from ostiary.snapshot.tables import BudgetedRow, BudgetRow, LimitedRow, LimitRow
-from tests.exchange.harness import House, model
+from ostiary.snapshot.tables import BudgetedRow, BudgetRow, LimitedRow, LimitRow, Residency
+from tests.exchange.harness import UPSTREAM_KEY, House, RecordingSink, model, provider, replaced, snapshot
 
 HOURS = "We are open from nine to five."
 SORRY = "Nobody can answer just now ({reason}, {request_id}, {model}, {retry_after_seconds})."
@@ -19,9 +20,8 @@ FAQ = {"questions": ["When are you open?", "What are your opening hours"], "text
 
 
 def house(*answers, behaviour=None, fields=None, **settings):
-    row = degraded_row(
-        (), msgspec.convert({"answers": list(answers) or [{"text": SORRY}], **settings}, DegradedSettings), refuse
-    )
+    given = {"answers": list(answers) or [{"text": SORRY}], **settings}
+    row = degraded_row((), msgspec.convert(given, DegradedSettings), refuse, ("helper",))
     return House(models=(model("gpt", ("oai", "gpt-4o-mini"), degraded=row),), behaviour=behaviour, **(fields or {}))
 
 
@@ -205,3 +205,129 @@ async def test_a_text_is_given_as_it_stands_whatever_it_looks_like():
     one = house({"text": 'a "quoted" {{reason}} \\n </script> é'}, behaviour=Behaviour(status=500))
     told = (await one.chat()).json["choices"][0]["message"]["content"]
     assert told == 'a "quoted" {upstream.error} \\n </script> é'
+
+
+# --- the application's own webhook ------------------------------------------------------------------------------
+
+HOOK = {"webhook": {"provider": "helper", "path": "/answer", "timeout_seconds": 3}}
+
+
+class Helped:
+    """An upstream of which one host is the application's own; everything else fails."""
+
+    def __init__(self, inner, answer):
+        self.inner = inner
+        self.answer = answer
+        self.asked = []
+
+    async def send(self, request):
+        if request.origin.host != "helper.test":
+            return await self.inner.send(request)
+        self.asked.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is asyncio.CancelledError:
+            raise asyncio.CancelledError
+        return Hooked(*self.answer)
+
+
+class Hooked:
+    def __init__(self, status, body):
+        self.status, self.body, self.headers = status, body, ()
+        self.closed = False
+
+    async def read(self, bytes_max):
+        if len(self.body) > bytes_max:
+            raise UpstreamError(Code.UPSTREAM_PROTOCOL, "too much")
+        return self.body
+
+    def close(self):
+        self.closed = True
+
+
+def helped(answer, *answers, residency=Residency.HOSTED, **fields):
+    base = snapshot()
+    helper = replaced(provider("helper", "openai"), auth=base.providers[0].auth, residency=residency)
+    fields = {"providers": (*base.providers, helper), **fields}
+    one = house(HOOK, *answers, behaviour=Behaviour(status=500), fields=fields)
+    one.world.upstream = Helped(one.upstream, answer)
+    return one
+
+
+async def test_the_applications_webhook_is_asked_what_to_say():
+    one = helped((200, b'{"text": "from the application"}'))
+    sink = await one.chat(**ask("where is my parcel?"), headers={b"x-ostiary-metadata": b'{"tier": "gold"}'})
+    assert sink.json["choices"][0]["message"]["content"] == "from the application"
+    (asked,) = one.world.upstream.asked
+    assert (asked.method, asked.target) == (b"POST", b"/v1/answer")
+    assert (b"authorization", b"Bearer " + UPSTREAM_KEY.encode()) in asked.headers
+    told = json.loads(asked.body)
+    assert told == {
+        "reason": "upstream.error",
+        "request_id": one.closed.request_id,
+        "model": "gpt",
+        "tenant": "acme",
+        "team": "search",
+        "metadata": {"tier": "gold"},
+        "question": "where is my parcel?",
+    }
+    assert one.closed.degraded
+    one.check()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (204, b""),
+        (200, b""),
+        (200, b"[]"),
+        (200, b'{"text": 3}'),
+        (200, b'{"text": "' + b"x" * 70_000 + b'"}'),
+        (200, b'{"text": "\xff"}'),
+        (500, b'{"text": "no"}'),
+        UpstreamError(Code.UPSTREAM_TIMEOUT, "slow"),
+    ],
+)
+async def test_where_it_says_nothing_of_use_the_next_answer_is_given(answer):
+    one = helped(answer, {"text": HOURS})
+    assert (await one.chat()).json["choices"][0]["message"]["content"] == HOURS
+    one.check()
+    alone = helped(answer)
+    assert (await alone.chat()).json["error"]["code"] == Code.UPSTREAM_ERROR
+    alone.check()
+
+
+@pytest.mark.parametrize(("residency", "asked"), [(Residency.HOSTED, 0), (Residency.PRIVATE, 1)])
+async def test_regulated_data_reaches_no_webhook_that_is_not_private(residency, asked):
+    base = snapshot()
+    onsite = tuple(replaced(one, residency=Residency.PRIVATE) if one.name == "oai" else one for one in base.providers)
+    one = helped((200, b'{"text": "x"}'), residency=residency)
+    helper = one.world.index.providers["helper"]
+    one = helped((200, b'{"text": "x"}'), residency=residency, providers=(*onsite, helper))
+    sink = await one.chat(headers={b"x-ostiary-sensitivity": b"regulated"})
+    assert len(one.world.upstream.asked) == asked
+    assert (sink.status == 200) is bool(asked)
+    one.check()
+
+
+async def test_a_client_that_leaves_while_the_webhook_is_asked_is_recorded():
+    one = helped(asyncio.CancelledError)
+    sink = RecordingSink(one.journal)
+    sink.gone = True
+    await one.chat(sink=sink)
+    assert one.closed.outcome is Outcome.CANCELLED
+    one.check()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"webhook": {"provider": "helpr"}}, "did you mean `helper`"),
+        ({"text": "x", "webhook": {"provider": "helper"}}, "a `text` or a `webhook`"),
+        ({"when": "true"}, "a `text` or a `webhook`"),
+    ],
+)
+def test_a_webhook_that_cannot_be_asked_is_refused_with_its_place(answer, reason):
+    with pytest.raises(ValueError, match=r"degraded.*answers.*0") as caught:
+        house(answer)
+    assert reason in str(caught.value)

@@ -433,7 +433,7 @@ class _Compiler:
             regions=regions,
             subject=Subject(row.subject),
             shadow=self.shadow(path, name, row.shadow),
-            degraded=degraded_row(path, row.degraded, self.error),
+            degraded=degraded_row(path, row.degraded, self.error, providers),
             hedge=hedge_row(row.hedge),
             created=self.created,
             cache=cache_row(self.loaded, name, row.cache),

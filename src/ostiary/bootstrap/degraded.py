@@ -1,15 +1,18 @@
 """What a model says instead of a failure, from the operator's file to rows of a snapshot."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
+import msgspec
+
 from ostiary.bootstrap.expression import refused
+from ostiary.bootstrap.near import near
 from ostiary.bootstrap.scopes import FALLBACK_ON
 from ostiary.core.error import Code, OperatorError
 from ostiary.gateway.degrade import PLACES
 from ostiary.settings import DegradedSettings
-from ostiary.snapshot.tables import DegradedAnswerRow, DegradedRow
+from ostiary.snapshot.tables import DegradedAnswerRow, DegradedRow, WebhookRow
 
 Path_ = tuple[str | int, ...]
 _ON: Final[dict[str, tuple[Code, ...]]] = {
@@ -23,10 +26,13 @@ _PLACE: Final = re.compile(r"\{(\w+)\}")
 
 
 def degraded_row(
-    path: Path_, degraded: DegradedSettings | None, error: Callable[[Path_, str], OperatorError]
+    path: Path_,
+    degraded: DegradedSettings | None,
+    error: Callable[[Path_, str], OperatorError],
+    providers: Collection[str] = (),
 ) -> DegradedRow | None:
     """The row. Raises what `error` makes of a place and a reason: a condition that is none, a place of a text that nothing
-    fills."""
+    fills, a webhook of no provider."""
     if degraded is None:
         return None
     for i, answer in enumerate(degraded.answers):
@@ -34,10 +40,23 @@ def degraded_row(
         problem = refused(answer.when) if answer.when else None
         if problem is not None:
             raise error((*here, "when"), problem)
-        unknown = [name for name in _PLACE.findall(answer.text) if name not in PLACES]
+        if (answer.text is None) is (answer.webhook is None):
+            raise error(here, "an answer has a `text` or a `webhook`")
+        if answer.webhook is not None and answer.webhook.provider not in providers:
+            wanted = answer.webhook.provider
+            raise error((*here, "webhook", "provider"), f"no provider `{wanted}`{near(wanted, providers)}")
+        unknown = [name for name in _PLACE.findall(answer.text or "") if name not in PLACES]
         if unknown:
             raise error((*here, "text"), f"nothing fills `{{{unknown[0]}}}`; there are: {', '.join(PLACES)}")
     return DegradedRow(
         tuple(code for word in degraded.on for code in _ON[word]),
-        tuple(DegradedAnswerRow(one.text, one.when, tuple(one.questions)) for one in degraded.answers),
+        tuple(
+            DegradedAnswerRow(
+                one.text or "",
+                one.when,
+                tuple(one.questions),
+                None if one.webhook is None else WebhookRow(**msgspec.structs.asdict(one.webhook)),
+            )
+            for one in degraded.answers
+        ),
     )

@@ -35,7 +35,7 @@ from ostiary.gateway.affording import afforded
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.recall import SEMANTIC, Recall, Recollection
-from ostiary.gateway.degrade import stood_in
+from ostiary.gateway.degrade import ready_answer
 from ostiary.gateway.dialect import ProviderDialect
 from ostiary.gateway.guard.screen import screen_request
 from ostiary.gateway.heading import limits, similar, told
@@ -56,9 +56,6 @@ from ostiary.gateway.task.table import TASKS
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Target
 from ostiary.snapshot.tables import DegradedRow, ModelRow
-
-_STOOD_IN_FOR: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED} | {Code.UPSTREAM_UNAVAILABLE}
-"""Failures for which an old answer may stand in."""
 
 _UNSENT: Final = (Code.REQUEST_UNSUPPORTED, Code.MODEL_BUSY)
 """Failures that cost the provider nothing: another attempt is no load on anyone."""
@@ -551,31 +548,18 @@ class Exchange:
         self.sink.answer(answer.status, (*answer.headers, *self._failure_headers(answer.headers)), answer.body)
 
     async def _instead(self, error: OstiaryError) -> bool:
-        """Give something better than a failure, where the model's entry has it: an old answer, or a ready one."""
-        draft, recollection = self.draft, self.recollection
-        if recollection is not None and error.code in _STOOD_IN_FOR:
-            kept = await recollection.stale(self._seconds())
-            if kept is not None:
-                draft.fallback = error.code
+        """Give something better than a failure, where there is anything."""
+        try:
+            kept = await ready_answer(self, error)
+            if kept is not None and self.draft.degraded:
+                self.target = None
+                await self._give(kept)
+            elif kept is not None:
                 await self._replay(kept)
-                return True
-        if self.degraded is None:
-            return False
-        ready = stood_in(
-            self.world,
-            self.arrival,
-            draft,
-            self.task,
-            bound=self.account.bound,
-            row=self.degraded,
-            error=error,
-        )
-        if ready is None:
-            return False
-        draft.fallback, draft.degraded, draft.provider, draft.request_model = error.code, True, "", ""
-        self.target = None
-        await self._give(ready)
-        return True
+        except asyncio.CancelledError:
+            await self._cancelled()
+            return True
+        return kept is not None
 
     def _failure_headers(self, present: tuple[Header, ...]) -> tuple[Header, ...]:
         names = {name for name, _ in present}

@@ -105,10 +105,19 @@ class ShadowSettings(Section, frozen=True, kw_only=True):
     share: Annotated[float, Meta(gt=0, le=1)]
 
 
-class DegradedAnswerSettings(Section, frozen=True, kw_only=True):
-    """A text to give instead of a failure: to some callers, to some questions, or always."""
+class DegradedWebhookSettings(Section, frozen=True, kw_only=True):
+    """A path below a provider's base URL that is asked what to say."""
 
-    text: Annotated[str, Meta(min_length=1, max_length=16_384)]
+    provider: str
+    path: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9._~-]+)*$", max_length=512)] = ""
+    timeout_seconds: Annotated[float, Meta(gt=0, le=60)] = 5.0
+
+
+class DegradedAnswerSettings(Section, frozen=True, kw_only=True):
+    """What to say instead of a failure, a text or what a webhook says: to some callers, to some questions, or always."""
+
+    text: Annotated[str, Meta(min_length=1, max_length=16_384)] | None = None
+    webhook: DegradedWebhookSettings | None = None
     when: str = ""
     questions: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1_024)]], Meta(max_length=100)] = []
 

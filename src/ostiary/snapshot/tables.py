@@ -253,13 +253,22 @@ class ShadowRow(msgspec.Struct, frozen=True):
     share: float
 
 
+class WebhookRow(msgspec.Struct, frozen=True):
+    """A path of a provider's that is asked for an answer, and for how long."""
+
+    provider: str
+    path: str
+    timeout_seconds: float
+
+
 class DegradedAnswerRow(msgspec.Struct, frozen=True):
-    """A text given instead of a failure: where the condition `when` holds (empty: always), and to `questions` like these
+    """A text given instead of a failure, or what `webhook` says then: where the condition `when` holds (empty: always), and to `questions` like these
     alone (empty: to any)."""
 
-    text: str
+    text: str = ""
     when: str = ""
     questions: tuple[str, ...] = ()
+    webhook: WebhookRow | None = None
 
 
 class DegradedRow(msgspec.Struct, frozen=True):
