@@ -16,7 +16,7 @@ FAILURES = [
     ("sk-of-nobody", "openai", 401, "auth.invalid", "AuthenticationError", "AuthenticationError", "UNAUTHENTICATED"),
     (KEY, "no-such-model", 404, "model.not_found", "NotFoundError", "NotFoundError", "NOT_FOUND"),
     (NARROW_KEY, "gemini", 403, "policy.model_not_allowed", "PermissionDeniedError", "PermissionDeniedError", "PERMISSION_DENIED"),
-    (SPENT_KEY, "openai", 402, "budget.exhausted", "APIStatusError", "PaymentRequiredError", "INVALID_ARGUMENT"),
+    (SPENT_KEY, "openai", 402, "budget.exhausted", "APIStatusError", "PaymentRequiredError", "RESOURCE_EXHAUSTED"),
     (LIMITED_KEY, "openai", 429, "limit.tokens", "RateLimitError", "RateLimitError", "RESOURCE_EXHAUSTED"),
 ]  # fmt: skip
 
