@@ -2,8 +2,11 @@
 
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.event import Outcome
+from ostiary.core.http import Origin
+from ostiary.gateway.ports import PhaseTimeouts, UpstreamRequest
 from ostiary.simulator.behaviour import Received
-from tests.exchange.harness import House, replaced
+from ostiary.snapshot.tables import TlsRow
+from tests.exchange.harness import UPSTREAM_KEY, House, replaced
 
 
 class Signing:
@@ -81,3 +84,23 @@ async def test_an_address_takes_the_model_and_the_query_of_its_row():
     house = House(providers=rows)
     await house.chat()
     assert house.upstream.sent[0].target == b"/deployments/gpt-4o-mini/chat/completions?api-version=1"
+
+
+def test_a_request_keeps_all_it_has_and_gains_its_credential():
+    house = House()
+    row = house.world.index.providers["oai"]
+    whole = UpstreamRequest(
+        Origin("https", "h", 1),
+        b"PUT",
+        b"/t",
+        ((b"a", b"b"),),
+        b"body",
+        PhaseTimeouts(1.0, 2.0, 3.0, 4.0),
+        TlsRow(ca_file="x"),
+        Origin("http", "p", 2),
+    )
+    unlike = UpstreamRequest(Origin("http", "", 0), b"", b"", (), b"", PhaseTimeouts(0, 0, 0, 0))
+    assert all(getattr(whole, name) != getattr(unlike, name) for name in UpstreamRequest.__struct_fields__)
+    proven = house.world.proven_at_once(row, whole)
+    credential = (b"authorization", b"Bearer " + UPSTREAM_KEY.encode())
+    assert proven == replaced(whole, headers=((b"a", b"b"), credential))

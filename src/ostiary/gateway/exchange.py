@@ -164,7 +164,7 @@ class Exchange:
         """Take a place of the worker, or wait for one. Raises GatewayError gateway.overloaded or model.busy."""
         gates = self.world.gates
         self.deadline = self.draft.started_at + model.timeouts.total_seconds
-        if gates.targets and KEY_HEADER not in self.arrival.headers:
+        if gates.targets and self.index.gated(model) and KEY_HEADER not in self.arrival.headers:
             check_places(self.world, self.index, self.arrival, model)
         if not gates.worker.room.take(self.draft.received_at):
             await gates.worker.enter(self._standing(), self.deadline)

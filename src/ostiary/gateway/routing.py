@@ -55,7 +55,7 @@ def routed(
         bound,
         _subject(arrival, draft, grant.model),
         need,
-        judge(world, arrival, draft, bound, need),
+        _unsaid if world.conditions.empty else judge(world, arrival, draft, bound, need),
         grant.regions,
         grant.private_only,
     )
@@ -155,3 +155,7 @@ def judge(
         )
 
     return world.conditions.on(facts)
+
+
+def _unsaid(_: str) -> None:
+    """What is said of a condition where none could be compiled."""

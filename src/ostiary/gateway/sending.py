@@ -71,7 +71,8 @@ class Sending:
         ports.Upstream.send, upstream.credential, and what an answer with another status says."""
         world = self._world
         row = self.target.provider if self.key is None else self.key.row
-        reply = self.reply = await world.upstream.send(await world.proven(row, self._request))
+        request = world.proven_at_once(row, self._request) or await world.fetched(row, self._request)
+        reply = self.reply = await world.upstream.send(request)
         self.first_byte_at = now = world.clock.monotonic()
         scarce = used_up_seconds(reply.headers, world.clock.now_ns() // 1_000_000_000)
         if scarce and self.key is not None:

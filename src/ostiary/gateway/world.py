@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
-import msgspec
-
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
@@ -161,16 +159,34 @@ class World:
             found = self._headers[provider.name] = (_USER_AGENT, *extra)
         return found
 
-    async def proven(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest:
-        """A request that is complete but for its credential, with it. Waits only where one must be fetched first.
+    def proven_at_once(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest | None:
+        """A request that is complete but for its credential, with it; None where that must be `fetched` first.
         Raises UpstreamError upstream.credential."""
         credential = self.credentials.headers(provider, request)
-        if credential is None:
-            await self.credentials.fetch(provider)
-            credential = self.credentials.headers(provider, request)
-        if credential is None:
+        if not credential:
+            return request if credential is not None else None
+        return UpstreamRequest(
+            request.origin,
+            request.method,
+            request.target,
+            request.headers + credential,
+            request.body,
+            request.timeouts,
+            request.tls,
+            request.proxy,
+        )
+
+    async def proven(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest:
+        """The same, waiting where the credential must be fetched. Raises UpstreamError upstream.credential."""
+        return self.proven_at_once(provider, request) or await self.fetched(provider, request)
+
+    async def fetched(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest:
+        """A request with its credential, which is fetched first. Raises UpstreamError upstream.credential."""
+        await self.credentials.fetch(provider)
+        found = self.proven_at_once(provider, request)
+        if found is None:
             raise UpstreamError(
                 Code.UPSTREAM_CREDENTIAL,
                 f"Provider {provider.name}: its secret was replaced while a credential was got.",
             )
-        return msgspec.structs.replace(request, headers=request.headers + credential) if credential else request
+        return found

@@ -118,6 +118,11 @@ class Index:
         self.gates: dict[str, GateRow] = {row.name: row.gate for row in snapshot.providers if row.gate is not None}
         for model in snapshot.models:
             self.gates |= {f"{one.provider}/{one.model}": one.gate for one in model.targets if one.gate is not None}
+        self._gated = frozenset(
+            model.name
+            for model in snapshot.models
+            if any(one.gate is not None or one.provider in self.gates for one in model.targets)
+        )
         self._prices: dict[tuple[str, str], list[PriceRow]] = {}
         self._patterns: dict[str, list[PriceRow]] = {}
         for row in sorted(snapshot.pricing.rows, key=lambda row: row.valid_from, reverse=True):
@@ -148,6 +153,11 @@ class Index:
             for target in wild.targets
         )
         return msgspec.structs.replace(wild, name=name, targets=targets)
+
+    def gated(self, model: ModelRow) -> bool:
+        """Whether a target of the model has a bound on its calls in flight."""
+        name = model.name
+        return name in self._gated or ("/" in name and f"{name.partition('/')[0]}/*" in self._gated)
 
     def passthrough(self, provider: str, model: str) -> ModelRow | None:
         """What stands for a provider's own paths, with the model a request names (empty: none); None where there is no

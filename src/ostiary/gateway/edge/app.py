@@ -128,7 +128,9 @@ class Gateway:
             tape = Tape()
             await self._world.detached.run(self._run(Exchange(self._world, arrival, body, tape)), tape, sink)
         else:
-            await self._run(Exchange(self._world, arrival, body, sink))
+            call = Exchange(self._world, arrival, body, sink)
+            await call.run()
+            self.shadows.offer(call)
 
     async def _run(self, call: Exchange) -> None:
         await call.run()

@@ -126,8 +126,7 @@ def refuses_unknown(pricing: PricingRow) -> bool:
 
 
 def _nano(rates: Rates, usage: Usage) -> Nano:
-    if rates.request is None and usage == Usage(usage.input_tokens, usage.output_tokens):
-        # Only plain tokens, as in most calls.
+    if rates.request is None and usage.plain:  # as most calls are
         return Nano(-(-(usage.input_tokens * rates.input + usage.output_tokens * rates.output) // _PER))
     whole = _PER * _MILLISECONDS_PER_MINUTE
     others = (

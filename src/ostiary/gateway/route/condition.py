@@ -142,6 +142,11 @@ class Conditions:
         self._programs = programs
         self._prepare = prepare
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no condition at all."""
+        return not self._programs
+
     def on(self, facts: Callable[[], Facts]) -> Callable[[str], bool | None]:
         """Whether a condition holds for one call: True, False, or None where that cannot be said, which counts as
         False. The facts are asked for once, where there is a condition at all."""
