@@ -46,7 +46,6 @@ class _Bound:
         "pending_requests",
         "pending_seconds",
         "pending_sum",
-        "pending_uncached",
         "pending_written",
         "read",
         "requests",
@@ -66,7 +65,7 @@ class _Bound:
         self.output = metrics.tokens.labels(model, provider, "output")
         self.cost = metrics.cost.labels(model, provider)
         self.pending_requests = self.pending_input = self.pending_output = self.pending_nano = 0
-        self.pending_read = self.pending_written = self.pending_uncached = 0
+        self.pending_read = self.pending_written = 0
         self.pending_seconds = [0] * (len(_SECONDS) + 1)
         self.pending_sum = 0.0
 
@@ -80,13 +79,11 @@ class _Bound:
         self.pending_sum = 0.0
         self.requests.inc(self.pending_requests)
         self.input.inc(self.pending_input)
+        self.uncached.inc(self.pending_input - self.pending_read - self.pending_written)
         if self.pending_read or self.pending_written:
             self.read.inc(self.pending_read)
             self.written.inc(self.pending_written)
             self.pending_read = self.pending_written = 0
-        if self.pending_uncached:
-            self.uncached.inc(self.pending_uncached)
-            self.pending_uncached = 0
         self.output.inc(self.pending_output)
         self.cost.inc(self.pending_nano / 1e9)
         self.pending_requests = self.pending_input = self.pending_output = self.pending_nano = 0
@@ -165,6 +162,7 @@ class Metrics:
         )
         self._measure_gates(registry)
         self._shed: dict[tuple[str, str, str], int] = {}
+        self._kept: dict[tuple[str, str], int] = {}
         self._gates: set[str] = set()
         self._exchanged = [0, 0]
         self._away = False
@@ -211,6 +209,9 @@ class Metrics:
             if count:
                 self.counter_exchanges.labels(outcome).inc(count)
         self.counters_away.set(self._away)
+        kept, self._kept = self._kept, {}
+        for given, number in kept.items():
+            self.cache.kept_answers.labels(*given).inc(number)
         shed, self._shed = self._shed, {}
         for labels, number in shed.items():
             self.shed_calls.labels(*labels).inc(number)
@@ -273,20 +274,21 @@ class Metrics:
         seconds = record.timings.total_ms / 1e3
         bound.pending_seconds[bisect_left(_SECONDS, seconds)] += 1
         bound.pending_sum += seconds
-        bound.pending_input += record.usage.input_tokens
-        bound.pending_output += record.usage.output_tokens
-        bound.pending_read += record.usage.cached_tokens
-        bound.pending_written += record.usage.cache_write_tokens
-        bound.pending_uncached += max(
-            record.usage.input_tokens - record.usage.cached_tokens - record.usage.cache_write_tokens, 0
-        )
+        usage = record.usage
+        bound.pending_input += usage.input_tokens
+        bound.pending_output += usage.output_tokens
+        if usage.cached_tokens or usage.cache_write_tokens:
+            read = min(usage.cached_tokens, usage.input_tokens)  # whatever a provider says
+            bound.pending_read += read
+            bound.pending_written += min(usage.cache_write_tokens, usage.input_tokens - read)
         if record.cost is not None:
             bound.pending_nano += record.cost.nano
         for one in record.route:
             if one.reason == CONDITION_FAILED:
                 self.conditions_failed.labels(model).inc()
         if record.cache:
-            self.cache.kept_answers.labels(model, record.cache).inc()
+            given = (model, record.cache)
+            self._kept[given] = self._kept.get(given, 0) + 1
 
     def unauthenticated(self, code: str) -> None:
         """Count a refused credential."""
