@@ -11,7 +11,7 @@ from ostiary.core.error import Code, UpstreamError
 from ostiary.core.event import Kind, Outcome
 from ostiary.settings import DegradedSettings
 from ostiary.simulator.behaviour import Behaviour, Fault
-from ostiary.snapshot.tables import BudgetedRow, BudgetRow, LimitedRow, LimitRow, Residency
+from ostiary.snapshot.tables import BudgetedRow, BudgetRow, KeyRow, LimitedRow, LimitRow, Residency, SecretRef
 from tests.exchange.harness import UPSTREAM_KEY, House, RecordingSink, model, provider, replaced, snapshot
 
 HOURS = "We are open from nine to five."
@@ -307,6 +307,18 @@ async def test_regulated_data_reaches_no_webhook_that_is_not_private(residency, 
     sink = await one.chat(headers={b"x-ostiary-sensitivity": b"regulated"})
     assert len(one.world.upstream.asked) == asked
     assert (sink.status == 200) is bool(asked)
+    one.check()
+
+
+async def test_a_webhook_behind_several_secrets_is_asked_with_one_of_them():
+    base = snapshot()
+    auth = base.providers[0].auth
+    keys = (KeyRow("first", SecretRef("env", "X")), KeyRow("second", SecretRef("env", "X")))
+    helper = replaced(provider("helper", "openai"), auth=replaced(auth, secret=None, keys=keys))
+    one = helped((200, b'{"text": "x"}'), providers=(*base.providers, helper))
+    assert (await one.chat()).status == 200
+    (asked,) = one.world.upstream.asked
+    assert (b"authorization", b"Bearer " + UPSTREAM_KEY.encode()) in asked.headers
     one.check()
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ostiary.bootstrap.scopes import FALLBACK_ON
-from ostiary.core.error import Code
+from ostiary.core.error import Code, UpstreamError
 from ostiary.core.event import Kind
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.tables import (
@@ -297,5 +297,17 @@ async def test_where_not_even_the_fallback_fits_the_refusal_is_that_of_the_model
     assert (sink.status, sink.json["error"]["code"]) == (402, Code.BUDGET_EXHAUSTED)
     (denied,) = one.journal.of(Kind.DENIED)
     assert denied.fallback == ""
+    assert one.upstream.sent == []
+    one.check()
+
+
+async def test_a_fallback_that_rests_leaves_the_refusal_as_it_is():
+    one = priced()
+    now = one.clock.monotonic()
+    one.world.health.of("spare/gpt-spare", now).began(now, first=True)
+    one.world.health.failed("spare/gpt-spare", now, UpstreamError(Code.UPSTREAM_CREDENTIAL, "refused"))
+    assert (await one.chat("spare", max_tokens=100)).json["error"]["code"] == Code.UPSTREAM_CREDENTIAL, "it rests"
+    sink = await one.chat(max_tokens=100)
+    assert (sink.status, sink.json["error"]["code"]) == (402, Code.BUDGET_EXHAUSTED)
     assert one.upstream.sent == []
     one.check()

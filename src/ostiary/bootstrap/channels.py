@@ -1,10 +1,10 @@
 """The channels of alerts that the operator's file names."""
 
-from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from ostiary.bootstrap.server_url import is_local
 from ostiary.control.reference import resolve
 from ostiary.core.http import Origin
 from ostiary.core.port import Clock
@@ -15,7 +15,6 @@ from ostiary.net.mail import Mail, SmtpServer
 from ostiary.net.webhook import Webhook, check_secret
 from ostiary.settings import Loaded
 
-_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 _Path = tuple[str | int, ...]
 
 
@@ -96,7 +95,7 @@ def _server(loaded: Loaded) -> SmtpServer | None:
     password = None if smtp.password is None else _secret(loaded, (*path, "password"), smtp.password)
     if (password is None) != (not smtp.username):
         raise loaded.error(path, "`username` and `password` go together")
-    if smtp.tls == "none" and smtp.host not in _LOCAL:
+    if smtp.tls == "none" and not is_local(smtp.host):
         raise loaded.error((*path, "tls"), "mail beyond this machine needs TLS: `starttls` or `implicit`")
     ca_file = ""
     if smtp.ca_file:
@@ -121,7 +120,7 @@ def _url(loaded: Loaded, path: _Path, text: str) -> tuple[Origin, bytes]:
         raise loaded.error(path, "a webhook's URL has a host, and neither user nor fragment")
     if not target.isascii() or any(char <= " " or char == "\x7f" for char in target):
         raise loaded.error(path, "a webhook's URL is plain ASCII; escape anything else")
-    if parts.scheme != "https" and host not in _LOCAL:
+    if parts.scheme != "https" and not is_local(host):
         raise loaded.error(path, "a webhook beyond this machine needs https")
     return Origin(parts.scheme, host, port), target.encode()
 

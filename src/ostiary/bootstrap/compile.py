@@ -193,7 +193,7 @@ class _Compiler:
         return self.loaded.error(path, reason)
 
     def listener(self, path: Path_, host: str, *, insecure: bool) -> None:
-        if host in ("127.0.0.1", "::1", "localhost"):
+        if is_local(host):
             return
         if not insecure:
             raise self.error(

@@ -21,6 +21,7 @@ from ostiary.bootstrap.lock import lock
 from ostiary.bootstrap.offline import JOURNAL_DIR, Offline, make_data_dir, opened
 from ostiary.bootstrap.publication import SECRETS_DIR, Publication
 from ostiary.bootstrap.replica import replica_name
+from ostiary.bootstrap.server_url import is_local
 from ostiary.bootstrap.storage import handed_on
 from ostiary.bootstrap.system import UuidIds
 from ostiary.core.error import Code, OperatorError
@@ -30,8 +31,6 @@ from ostiary.settings import DEFAULT_TEAM, DEFAULT_TENANT, Loaded, ServerSetting
 from ostiary.store.journal.disk import OsDisk
 from ostiary.store.journal.layout import origins
 from ostiary.store.journal.opening import recover_idle
-
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -84,7 +83,7 @@ def prepare(loaded: Loaded) -> Prepared:
             socket_fd=_inherited(one),
             durability=settings.journal.durability,
             drain_seconds=server.drain_seconds,
-            drain_notice_seconds=server.drain_notice_seconds if server.host not in _LOOPBACK else 0.0,
+            drain_notice_seconds=server.drain_notice_seconds if not is_local(server.host) else 0.0,
             log_level=settings.log.level,
             tls=tls,
             counters=counters,

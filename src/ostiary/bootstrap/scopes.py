@@ -1,11 +1,11 @@
 """Limits, budgets, fallbacks and kept answers of the operator's file as rows of a snapshot."""
 
 import datetime as dt
-import difflib
 from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ostiary.bootstrap.near import near
 from ostiary.core.error import Code
 from ostiary.core.usage import NANO_PER_UNIT
 from ostiary.settings import (
@@ -17,6 +17,7 @@ from ostiary.settings import (
     Loaded,
 )
 from ostiary.snapshot.tables import (
+    BUILTIN,
     BudgetRow,
     CacheRow,
     CacheScope,
@@ -26,9 +27,6 @@ from ostiary.snapshot.tables import (
     Period,
     SemanticRow,
 )
-
-BUILTIN: Final = "builtin"
-"""The embedder that needs no model."""
 
 _BURST_SHARE: Final = 6
 """A sixth of a minute's requests, ten seconds' worth, may come at once unless the file says otherwise."""
@@ -64,9 +62,10 @@ def cache_row(loaded: Loaded, model: str, cache: AnswerCacheSettings | None) -> 
         if semantic.embedder == model:
             raise loaded.error(path, "a model that answers does not embed")
         if semantic.embedder not in models and f"{semantic.embedder.partition('/')[0]}/*" not in models:
-            near = difflib.get_close_matches(semantic.embedder, [BUILTIN, *models], n=1, cutoff=0.5)
-            hint = f"; did you mean `{near[0]}`?" if near else f"; `{BUILTIN}` needs none"
-            raise loaded.error(path, f"no model `{semantic.embedder}`{hint}")
+            raise loaded.error(
+                path,
+                f"no model `{semantic.embedder}`{near(semantic.embedder, (BUILTIN, *models))}; `{BUILTIN}` needs none",
+            )
     return CacheRow(
         cache.ttl_seconds,
         cache.stale_if_error_seconds,

@@ -2,6 +2,7 @@
 a password."""
 
 import importlib
+import ipaddress
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,12 +13,14 @@ from ostiary.settings import Loaded
 
 MEMORY: Final = "memory://"
 _SCHEMES: Final = ("redis", "rediss", "unix")
-_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
 def is_local(host: str) -> bool:
-    """Whether a host is this machine itself."""
-    return host in _LOCAL or host.startswith("127.")
+    """Whether a host is this machine itself: by its address, or as `localhost`. A name that only begins like one is not."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def server_url(loaded: Loaded, section: str, text: str, what: str) -> str:

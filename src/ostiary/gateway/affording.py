@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from ostiary.core.error import CallerError, Code
+from ostiary.core.error import CallerError, Code, OstiaryError
 from ostiary.gateway.account import Account
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
@@ -60,7 +60,7 @@ async def _instead(call: Call, model: ModelRow) -> Plan | None:
             need=call.task.need,
         )
         await _reserve(call, route)
-    except CallerError:
+    except OstiaryError:  # it rests, or has no room either: the refusal stays that of the model asked for
         return None
     call.draft.fallback = Code.BUDGET_EXHAUSTED
     return route

@@ -168,8 +168,10 @@ async def _asked(call: Call, task: Chat, hook: WebhookRow, error: OstiaryError) 
         provider.tls,
         provider.proxy,
     )
+    keys = world.keys.get(provider.name)
+    key = None if keys is None else keys.pick(world.clock.monotonic())
     try:
-        reply = await world.upstream.send(await world.proven(provider, request))
+        reply = await world.upstream.send(await world.proven(provider if key is None else key.row, request))
         try:
             if reply.status != _OK:
                 return None

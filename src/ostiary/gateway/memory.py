@@ -23,10 +23,9 @@ from ostiary.gateway.task import Task
 from ostiary.gateway.task.chat import Chat
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Index, Target
-from ostiary.snapshot.tables import CacheScope, ModelRow
+from ostiary.snapshot.tables import BUILTIN, CacheScope, ModelRow
 
 _PROMPT_KEY_CHARS: Final = 32
-BUILTIN: Final = "builtin"
 
 _KEPT: Final = frozenset({Operation.CHAT, Operation.EMBEDDINGS, Operation.MODERATION, Operation.RERANK})
 """Operations whose answers are as good the second time: nothing is made that must be new."""

@@ -58,8 +58,8 @@ class Mail:
 
     def _hand_in(self, letter: EmailMessage) -> None:
         server = self._server
-        context = ssl.create_default_context(cafile=server.ca_file or None)
         try:
+            context = ssl.create_default_context(cafile=server.ca_file or None)
             with self._connected(context) as session:
                 if server.tls == "starttls":
                     session.starttls(context=context)

@@ -5,7 +5,7 @@ beside it (`snapshot/keys.py`). Money is in nano-units.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -216,13 +216,17 @@ class CacheScope(StrEnum):
     KEY = "key"
 
 
+BUILTIN: Final = "builtin"
+"""The embedder that needs no model."""
+
+
 class SemanticRow(msgspec.Struct, frozen=True):
     """Whether an answer may be given to another question that says nearly the same: `serves`, or only measures how well
     that would go. `floor` is the least similarity; `embedder` is `builtin` or an embeddings model of this gateway."""
 
     serves: bool
     floor: float
-    embedder: str = "builtin"
+    embedder: str = BUILTIN
 
 
 class CacheRow(msgspec.Struct, frozen=True):

@@ -124,6 +124,13 @@ async def test_what_fails_is_tried_again_after_longer_and_longer_waits_and_given
     assert told[0][3] is True
 
 
+async def test_a_sender_that_breaks_is_a_failed_attempt_like_any_other():
+    said, told = await attempt(Sender(ValueError("secret words of a library")))
+    assert [one[0] for one in said] == ["failed"]
+    assert said[0][3] == "failed: ValueError", "its own words may hold what was sent"
+    assert told[0][3] is False
+
+
 async def test_what_refuses_for_good_is_given_up_at_once():
     said, _ = await attempt(Sender(DeliveryFailed("it answered 410", final=True)))
     assert said == [("failed", "ops", 0, "it answered 410")]

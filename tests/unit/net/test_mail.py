@@ -196,3 +196,9 @@ async def test_a_server_that_is_busy_or_away_is_tried_again(server):
     with pytest.raises(DeliveryFailed, match="cannot be used") as caught:
         await mail(server).send(TOLD, 0)
     assert not caught.value.final
+
+
+async def test_an_authority_whose_file_is_gone_is_a_failed_delivery(server, tmp_path):
+    with pytest.raises(DeliveryFailed, match="cannot be used"):
+        await mail(server, tls="starttls", ca_file=str(tmp_path / "gone.pem")).send(TOLD, 0)
+    assert server.letters == []

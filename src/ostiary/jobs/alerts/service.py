@@ -70,13 +70,13 @@ class Deliveries:
         now_ns = self._clock.now_ns()
         try:
             await channel.sender.send(message(pending.id, pending.alert), now_ns // _NANO)
-        except DeliveryFailed as error:
-            last = error.final or pending.attempts > len(ATTEMPT_AFTER_SECONDS)
-            self._told(channel.name, pending.id, error.reason, last)
+        except Exception as error:  # noqa: BLE001 - whatever a channel does, the attempt has failed and counts
+            failed = error if isinstance(error, DeliveryFailed) else DeliveryFailed(f"failed: {type(error).__name__}")
+            last = failed.final or pending.attempts > len(ATTEMPT_AFTER_SECONDS)
+            self._told(channel.name, pending.id, failed.reason, last)
             wait = 0.0 if last else ATTEMPT_AFTER_SECONDS[pending.attempts - 1] * (0.95 + 0.1 * self._spread())
             next_ns = 0 if last else self._clock.now_ns() + int(wait * _NANO)
-            reason = error.reason
-            return lambda: self._queue.failed(pending.id, channel.name, next_ns, reason)
+            return lambda: self._queue.failed(pending.id, channel.name, next_ns, failed.reason)
         self._told(channel.name, pending.id, "", True)
         at_ns = self._clock.now_ns()
         return lambda: self._queue.delivered(pending.id, channel.name, at_ns)
