@@ -58,7 +58,6 @@ LIES = {
     "n": [2**31, 0, -1, "2", True, 1.5],
     "max_tokens": [0, -1, 10**308, "10", True, 1.5, 2**63],
     "max_completion_tokens": [-1, 2**63, "10"],
-    "top_logprobs": [-1, 10**9],
 }
 
 
@@ -66,11 +65,8 @@ LIES = {
 async def test_at28_a_number_that_no_call_has_is_refused_and_holds_nothing(field, value):
     one = house(budgets=[(TEAM, {"nano": 10**9})])
     sink = await one.chat(**{field: value})
-    if sink.status == 200:  # a value that some provider takes: then it was held for, and settled at what it cost
-        assert one.closed.cost.nano <= 10**9
-    else:
-        assert sink.status in (400, 402, 403), sink.body
-        assert one.upstream.sent == []
+    assert sink.status == 400, sink.body
+    assert one.upstream.sent == []
     assert one.world.holds.open_count == 0
     one.check()
 

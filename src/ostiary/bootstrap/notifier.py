@@ -9,9 +9,10 @@ from typing import Final, final
 
 from ostiary.bootstrap.channels import channels_of
 from ostiary.core.error import OstiaryError
+from ostiary.core.limit import ALERT_KEPT_SECONDS
 from ostiary.core.port import Clock
 from ostiary.jobs.alerts.ports import AlertQueue
-from ostiary.jobs.alerts.service import KEPT_SECONDS, Channel, Deliveries
+from ostiary.jobs.alerts.service import Channel, Deliveries
 from ostiary.net.client import HttpUpstream
 from ostiary.settings import Loaded
 from ostiary.telemetry import log
@@ -50,7 +51,7 @@ class Notifier:
                     task.add_done_callback(partial(self._served, channel.name))
             if looks % _FORGET_LOOKS == 0:
                 with contextlib.suppress(OstiaryError):  # another time will do
-                    await asyncio.to_thread(self._queue.forget, self._clock.now_ns() - KEPT_SECONDS * _NANO)
+                    await asyncio.to_thread(self._queue.forget, self._clock.now_ns() - ALERT_KEPT_SECONDS * _NANO)
             looks += 1
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):

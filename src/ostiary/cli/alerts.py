@@ -11,9 +11,10 @@ from ostiary.bootstrap.offline import opened
 from ostiary.bootstrap.system import SystemClock
 from ostiary.cli.config import NOT_HELD, AsJson, ConfigFile, command, fail, loaded
 from ostiary.cli.output import print_json, print_table, when
+from ostiary.core.limit import ALERT_KEPT_SECONDS
 from ostiary.jobs.alerts.model import Standing, message
 from ostiary.jobs.alerts.ports import DeliveryFailed
-from ostiary.jobs.alerts.service import KEPT_SECONDS, Channel, find, send_test
+from ostiary.jobs.alerts.service import Channel, find, send_test
 from ostiary.net.client import HttpUpstream
 from ostiary.settings import Loaded
 
@@ -32,7 +33,7 @@ def list_(
     """List the latest alerts and where each stands with every channel."""
     with opened(loaded(config)) as offline:
         offline.projector.run_once()
-        found = offline.alerts.standings(offline.clock.now_ns() - KEPT_SECONDS * _NANO, count)
+        found = offline.alerts.standings(offline.clock.now_ns() - ALERT_KEPT_SECONDS * _NANO, count)
     if as_json:
         print_json(
             [

@@ -251,3 +251,18 @@ STORE_MIGRATION_WAIT_SECONDS: Final = 60.0
 USAGE_PARTITIONS_AHEAD_COUNT: Final = 3
 USAGE_UPKEEP_SECONDS: Final = 3_600.0
 EXCHANGES_MAX: Final = 10_000
+
+MODELS_PAGE_COUNT_MAX: Final = 1_000
+"""Models on one page of a list, as Anthropic bounds it."""
+
+WEBHOOK_ANSWER_BYTES_MAX: Final = 65_536
+"""What an application's webhook may say instead of a failure."""
+
+ALERT_CLAIM_SECONDS: Final = 60
+"""For so long an attempt to tell an alert belongs to who claimed it: longer than any attempt takes."""
+
+ALERT_BEGIN_SECONDS_MAX: Final = 3 * 86_400
+"""A channel is told of nothing older that it was not told of before."""
+
+ALERT_KEPT_SECONDS: Final = 30 * 86_400
+"""For so long an alert can be listed."""

@@ -14,6 +14,7 @@ import msgspec
 from ostiary.core.error import Code, OstiaryError
 from ostiary.core.http import JSON_TYPE, Header
 from ostiary.core.label import Sensitivity
+from ostiary.core.limit import WEBHOOK_ANSWER_BYTES_MAX
 from ostiary.core.reply import FinishReason
 from ostiary.gateway.account import Account
 from ostiary.gateway.arrival import Arrival
@@ -35,7 +36,6 @@ LIKENESS_MIN: Final = 0.8
 PLACES: Final = ("reason", "request_id", "model", "retry_after_seconds")
 """What a text may have filled in."""
 
-WEBHOOK_ANSWER_BYTES_MAX: Final = 65_536
 _OK: Final = 200
 _STOOD_IN_FOR: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED} | {Code.UPSTREAM_UNAVAILABLE}
 """Failures for which an old answer may stand in."""

@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ostiary.core.error import CallerError, Code
+from ostiary.core.limit import MODELS_PAGE_COUNT_MAX
 
-PAGE_SIZE_MAX: Final = 1_000
 _PAIRS_MAX: Final = 100
 
 
@@ -30,14 +30,16 @@ class Page(msgspec.Struct, frozen=True):
 
 def page_of(names: Sequence[str], query: bytes, words: PageWords) -> Page:
     """The part of `names` that a query asks for; all of it where it asks for none. Raises CallerError request.invalid
-    for a size that is not 1 to PAGE_SIZE_MAX, a name that is not in the list, and both directions at once."""
+    for a size that is not 1 to MODELS_PAGE_COUNT_MAX, a name that is not in the list, and both directions at once."""
     asked = _asked(query, words)
     size = len(names)
     if words.size in asked:
         text = asked[words.size]
-        if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= PAGE_SIZE_MAX):
+        if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= MODELS_PAGE_COUNT_MAX):
             raise CallerError(
-                Code.REQUEST_INVALID, f"`{words.size}` must be a number from 1 to {PAGE_SIZE_MAX}.", param=words.size
+                Code.REQUEST_INVALID,
+                f"`{words.size}` must be a number from 1 to {MODELS_PAGE_COUNT_MAX}.",
+                param=words.size,
             )
         size = int(text)
     if words.before and words.before in asked:

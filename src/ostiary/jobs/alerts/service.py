@@ -10,6 +10,7 @@ from typing import Final, final
 import msgspec
 
 from ostiary.core.event import BudgetAlert
+from ostiary.core.limit import ALERT_BEGIN_SECONDS_MAX, ALERT_CLAIM_SECONDS
 from ostiary.core.port import Clock
 from ostiary.jobs.alerts.model import TEST_TYPE, Pending, message, tenant_of
 from ostiary.jobs.alerts.ports import AlertQueue, DeliveryFailed, Sender
@@ -17,11 +18,6 @@ from ostiary.jobs.alerts.ports import AlertQueue, DeliveryFailed, Sender
 ATTEMPT_AFTER_SECONDS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
 """The waits between attempts, as the Standard Webhooks specification advises: eight in somewhat more than a day."""
 
-CLAIM_SECONDS: Final = 60
-"""For so long an attempt belongs to who claimed it: longer than any attempt takes."""
-
-KEPT_SECONDS: Final = 30 * 86_400
-_BEGUN_WITHIN_SECONDS: Final = 3 * 86_400
 _AT_ONCE: Final = 20
 _NANO: Final = 1_000_000_000
 
@@ -60,7 +56,11 @@ class Deliveries:
         """What a channel is to hear now. Blocks on the store."""
         now_ns = self._clock.now_ns()
         return self._queue.claim(
-            channel.name, now_ns, now_ns + CLAIM_SECONDS * _NANO, now_ns - _BEGUN_WITHIN_SECONDS * _NANO, _AT_ONCE
+            channel.name,
+            now_ns,
+            now_ns + ALERT_CLAIM_SECONDS * _NANO,
+            now_ns - ALERT_BEGIN_SECONDS_MAX * _NANO,
+            _AT_ONCE,
         )
 
     async def attempt(self, channel: Channel, pending: Pending) -> Callable[[], None]:
