@@ -2,11 +2,10 @@
 
 from typing import Final
 
-import msgspec
-
 from ostiary.core.event import BudgetAlert
-from ostiary.jobs.alerts.model import Pending, Standing, alert_id
-from ostiary.store.postgresql.database import Database, Row, Tx
+from ostiary.jobs.alerts.model import Pending, Standing
+from ostiary.jobs.alerts.rows import alert_values, pending_of, standing_of
+from ostiary.store.postgresql.database import Database, Tx
 
 _ADD: Final = "INSERT INTO alerts (id, at_ns, body) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _ALONE: Final = "LOCK TABLE alert_deliveries IN SHARE ROW EXCLUSIVE MODE"
@@ -47,7 +46,7 @@ class PostgresqlAlerts:
             rows = tx.rows(_DUE, (channel, since_ns, now_ns, count_max))
             for row in rows:
                 tx.run(_CLAIM, (str(row[0]), channel, until_ns))
-        return [_pending(row, int(row[2] or 0) + 1) for row in rows]
+        return [pending_of(row, int(row[2] or 0) + 1) for row in rows]
 
     def delivered(self, alert_id: str, channel: str, at_ns: int) -> None:
         with self._database.write() as tx:
@@ -60,7 +59,9 @@ class PostgresqlAlerts:
     def standings(self, since_ns: int, count_max: int) -> list[tuple[Pending, list[Standing]]]:
         with self._database.read() as tx:
             rows = tx.rows(_LATEST, (since_ns, count_max))
-            return [(_pending(row, 1), [_standing(one) for one in tx.rows(_STANDINGS, (str(row[0]),))]) for row in rows]
+            return [
+                (pending_of(row, 1), [standing_of(one) for one in tx.rows(_STANDINGS, (str(row[0]),))]) for row in rows
+            ]
 
     def forget(self, before_ns: int) -> None:
         with self._database.write() as tx:
@@ -70,20 +71,4 @@ class PostgresqlAlerts:
 def add(tx: Tx, alerts: list[BudgetAlert]) -> None:
     """Keep alerts, as part of a transaction; those that are known are left as they are."""
     for alert in alerts:
-        tx.run(_ADD, (alert_id(alert), alert.at_ns, msgspec.json.encode(alert).decode()))
-
-
-def _pending(row: Row, attempts: int) -> Pending:
-    return Pending(str(row[0]), msgspec.json.decode(str(row[1]), type=BudgetAlert), attempts)
-
-
-def _standing(row: Row) -> Standing:
-    return Standing(
-        id=str(row[0]),
-        channel=str(row[1]),
-        attempts=int(row[2] or 0),
-        next_ns=int(row[3] or 0),
-        done_ns=int(row[4] or 0),
-        given_up=bool(row[5]),
-        reason=str(row[6]),
-    )
+        tx.run(_ADD, alert_values(alert))

@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, LiteralString, final
 
@@ -33,10 +32,9 @@ from ostiary.core.limit import (
     STORE_WAIT_SECONDS_MAX,
 )
 from ostiary.core.port import Clock
+from ostiary.core.row import Row, Value
 from ostiary.govern.change import Change
 
-Value = str | int | float | bytes | Decimal | None
-Row = tuple[Value, ...]
 Values = Sequence[Value] | Mapping[str, Value]
 Connection = psycopg.Connection[tuple[Any, ...]]
 Cursor = psycopg.Cursor[tuple[Any, ...]]

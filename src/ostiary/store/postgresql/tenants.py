@@ -3,9 +3,10 @@
 from typing import Final
 
 from ostiary.core.principal import TenantId
+from ostiary.core.row import Row
 from ostiary.govern.change import Change
 from ostiary.govern.tenants.model import Tenant
-from ostiary.store.postgresql.database import Database, Row, unique
+from ostiary.store.postgresql.database import Database, unique
 
 _INSERT: Final = "INSERT INTO tenants (id, created_ns) VALUES (%s, %s)"
 _FIND: Final = "SELECT id, created_ns, disabled_ns FROM tenants WHERE id = %s"

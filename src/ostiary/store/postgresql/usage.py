@@ -8,11 +8,12 @@ import msgspec
 
 from ostiary.core.error import OperatorError
 from ostiary.core.limit import MODEL_NAME_BYTES_MAX, USAGE_PARTITIONS_AHEAD_COUNT
+from ostiary.core.row import Row, Value
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.daily import daily
 from ostiary.govern.usage.model import Batch, CallRow, Consumed, Dimension, Place, UsageLine, UsageQuery
 from ostiary.store.postgresql import alerts, offsets
-from ostiary.store.postgresql.database import Database, Row, Tx, Value, legible
+from ostiary.store.postgresql.database import Database, Tx, legible
 from ostiary.store.postgresql.partitions import Partitions
 
 _COPY_CALLS: Final = (

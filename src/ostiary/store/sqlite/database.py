@@ -18,14 +18,13 @@ from typing import Final, LiteralString, final
 import msgspec
 
 from ostiary.core.error import CallerError, Code, OperatorError
+from ostiary.core.row import Row, Value
 from ostiary.govern.change import Change
 from ostiary.govern.migration import Migration, Plan
 
 BUSY_SECONDS: Final = 5.0
 _MIGRATION: Final = re.compile(r"(\d{4})_(pre|post)_([a-z0-9_]+)\.sql")
 
-Value = str | int | float | bytes | None
-Row = tuple[Value, ...]
 
 _BUMP: Final = "UPDATE revision SET value = value + 1"
 _REVISION: Final = "SELECT value FROM revision"

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
-from ostiary.core.principal import Deployment, EnvironmentName, KeyId, TeamId, TenantId
+from ostiary.core.principal import KeyId, TeamId, TenantId
+from ostiary.core.row import Row
 from ostiary.govern.change import Change
 from ostiary.govern.keys.model import Key, KeySecret
+from ostiary.govern.keys.rows import entry_of, key_of, key_values, secret_values, secrets_by_key
 from ostiary.snapshot.keys import KeyEntry
-from ostiary.store.sqlite.database import Database, Row, Tx, unique
+from ostiary.store.sqlite.database import Database, Tx, unique
 
 _INSERT: Final = (
     "INSERT INTO keys (tenant_id, id, team, environment, name, models, deployment, created_ns, expires_ns, "
@@ -47,9 +47,6 @@ _ENTRIES_OF: Final = _ENTRIES + " AND k.tenant_id = ? AND k.id = ?"
 _DIGESTS_OF: Final = "SELECT digest FROM key_secrets WHERE tenant_id = ? AND key_id = ?"
 _NAMED: Final = "SELECT 1 FROM keys WHERE tenant_id = ? AND team = ? AND name = ? AND revoked_ns = 0"
 
-_models_decoder: Final = msgspec.json.Decoder(tuple[str, ...])
-_deployment_decoder: Final = msgspec.json.Decoder(Deployment)
-
 
 class SqliteKeys:
     """See the port for what holds."""
@@ -59,22 +56,10 @@ class SqliteKeys:
 
     def create(self, key: Key, digest: bytes, change: Change) -> None:
         (secret,) = key.secrets
-        values = (
-            key.tenant,
-            key.id,
-            key.team,
-            key.environment,
-            key.name,
-            None if key.models is None else msgspec.json.encode(key.models).decode(),
-            msgspec.json.encode(key.deployment).decode(),
-            key.created_ns,
-            key.expires_ns,
-            key.project,
-        )
         with self._database.write() as tx:
             with unique(f"There is a key {key.name!r} in team {key.tenant}/{key.team}."):
-                tx.run(_INSERT, values)
-            tx.run(_INSERT_DIGEST, _secret_values(key.tenant, key.id, digest, secret))
+                tx.run(_INSERT, key_values(key))
+            tx.run(_INSERT_DIGEST, secret_values(key.tenant, key.id, digest, secret))
             tx.changed(change)
 
     def find(self, tenant: TenantId, key_id: KeyId) -> Key | None:
@@ -82,14 +67,14 @@ class SqliteKeys:
             row = tx.row(_FIND, (tenant, key_id))
             if row is None:
                 return None
-            secrets = _by_key(tx.rows(_HINTS_KEY, (tenant, key_id)))
-        return _key(row, secrets)
+            secrets = secrets_by_key(tx.rows(_HINTS_KEY, (tenant, key_id)))
+        return key_of(row, secrets)
 
     def list(self, tenant: TenantId | None = None) -> list[Key]:
         with self._database.read() as tx:
             rows, secrets = _all(tx) if tenant is None else _of(tx, tenant)
-        found = _by_key(secrets)
-        return [_key(row, found) for row in rows]
+        found = secrets_by_key(secrets)
+        return [key_of(row, found) for row in rows]
 
     def rotate(
         self, tenant: TenantId, key_id: KeyId, digest: bytes, secret: KeySecret, *, old_until_ns: int, change: Change
@@ -98,7 +83,7 @@ class SqliteKeys:
             if tx.row(_IN_USE, (tenant, key_id)) is None:
                 return False
             tx.run(_END_EARLIER, (tenant, key_id, old_until_ns))
-            tx.run(_INSERT_DIGEST, _secret_values(tenant, key_id, digest, secret))
+            tx.run(_INSERT_DIGEST, secret_values(tenant, key_id, digest, secret))
             tx.changed(change)
             return True
 
@@ -115,7 +100,7 @@ class SqliteKeys:
             for (digest,) in tx.rows(_DIGESTS_OF, (tenant, key_id)):
                 assert isinstance(digest, bytes)
                 found[digest] = None
-            found.update(_entry(row) for row in tx.rows(_ENTRIES_OF, (tenant, key_id)))
+            found.update(entry_of(row) for row in tx.rows(_ENTRIES_OF, (tenant, key_id)))
         return found
 
     def in_use(self, tenant: TenantId, team: TeamId, name: str) -> bool:
@@ -124,7 +109,7 @@ class SqliteKeys:
 
     def entries(self) -> Sequence[tuple[bytes, KeyEntry]]:
         with self._database.read() as tx:
-            return [_entry(row) for row in tx.rows(_ENTRIES)]
+            return [entry_of(row) for row in tx.rows(_ENTRIES)]
 
 
 def _all(tx: Tx) -> tuple[Sequence[Row], Sequence[Row]]:
@@ -133,55 +118,3 @@ def _all(tx: Tx) -> tuple[Sequence[Row], Sequence[Row]]:
 
 def _of(tx: Tx, tenant: TenantId) -> tuple[Sequence[Row], Sequence[Row]]:
     return tx.rows(_LIST_TENANT, (tenant,)), tx.rows(_HINTS_TENANT, (tenant,))
-
-
-def _secret_values(tenant: TenantId, key_id: KeyId, digest: bytes, secret: KeySecret) -> Row:
-    return (digest, tenant, key_id, secret.hint, secret.created_ns, secret.expires_ns)
-
-
-def _by_key(rows: Sequence[Row]) -> dict[tuple[str, str], tuple[KeySecret, ...]]:
-    found: dict[tuple[str, str], tuple[KeySecret, ...]] = {}
-    for tenant, key_id, hint, created_ns, expires_ns in rows:
-        name = (str(tenant), str(key_id))
-        secret = KeySecret(str(hint), int(created_ns or 0), int(expires_ns or 0))
-        found[name] = (*found.get(name, ()), secret)
-    return found
-
-
-def _models(value: object) -> tuple[str, ...] | None:
-    return None if value is None else _models_decoder.decode(str(value))
-
-
-def _key(row: Row, secrets: dict[tuple[str, str], tuple[KeySecret, ...]]) -> Key:
-    tenant, key_id, team, environment, name, models, deployment, created_ns, expires_ns, revoked_ns, project = row
-    return Key(
-        id=KeyId(str(key_id)),
-        tenant=TenantId(str(tenant)),
-        team=TeamId(str(team)),
-        environment=EnvironmentName(str(environment)),
-        name=str(name),
-        models=_models(models),
-        deployment=_deployment_decoder.decode(str(deployment)),
-        created_ns=int(created_ns or 0),
-        expires_ns=int(expires_ns or 0),
-        revoked_ns=int(revoked_ns or 0),
-        secrets=secrets.get((str(tenant), str(key_id)), ()),
-        project=str(project),
-    )
-
-
-def _entry(row: Row) -> tuple[bytes, KeyEntry]:
-    digest, secret_ns, key_id, name, tenant, team, environment, models, deployment, key_ns, project = row
-    assert isinstance(digest, bytes)
-    ends = [int(end) for end in (secret_ns, key_ns) if end]
-    return digest, KeyEntry(
-        key_id=str(key_id),
-        key_name=str(name),
-        tenant=str(tenant),
-        team=str(team),
-        environment=str(environment),
-        models=_models(models),
-        expires_ns=min(ends, default=0),
-        deployment=_deployment_decoder.decode(str(deployment)),
-        project=str(project),
-    )

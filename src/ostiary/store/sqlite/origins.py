@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
+from ostiary.core.row import Row
 from ostiary.govern.change import Change
 from ostiary.govern.origins.model import Origin, Retirement
 from ostiary.govern.usage.model import OpenCall
-from ostiary.store.sqlite.database import Database, Row
+from ostiary.store.sqlite.database import Database
 
 _LIST: Final = (
     "SELECT n.origin, coalesce(o.seen_ns, 0), coalesce(p.records, 0), coalesce(o.retired_ns, 0), "

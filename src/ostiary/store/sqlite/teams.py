@@ -5,9 +5,10 @@ from typing import Final
 import msgspec
 
 from ostiary.core.principal import TeamId, TenantId
+from ostiary.core.row import Row
 from ostiary.govern.change import Change
 from ostiary.govern.teams.model import Team
-from ostiary.store.sqlite.database import Database, Row, unique
+from ostiary.store.sqlite.database import Database, unique
 
 _INSERT: Final = (
     "INSERT INTO teams (tenant_id, id, name, environment, models, max_tokens, tool_depth, created_ns) "

@@ -5,11 +5,12 @@ from typing import Final, LiteralString
 
 import msgspec
 
+from ostiary.core.row import Row
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.daily import daily
 from ostiary.govern.usage.model import Batch, Consumed, Dimension, Place, UsageLine, UsageQuery
 from ostiary.store.sqlite import alerts, offsets
-from ostiary.store.sqlite.database import Database, Row, Tx
+from ostiary.store.sqlite.database import Database, Tx
 
 _INSERT_CALL: Final = (
     "INSERT INTO calls (origin, sequence, at_ns, day, tenant_id, environment, team, key_id, asked, served, provider, "
