@@ -66,7 +66,7 @@ class Notifier:
 
     async def _serve(self, channel: Channel, fault: Callable[[str], None]) -> None:
         try:
-            for pending in await asyncio.to_thread(self._deliveries.due, channel):
+            while (pending := await asyncio.to_thread(self._deliveries.due, channel)) is not None:
                 await asyncio.to_thread(await self._deliveries.attempt(channel, pending))
         except OstiaryError as error:
             fault(error.message)

@@ -258,6 +258,9 @@ MODELS_PAGE_COUNT_MAX: Final = 1_000
 WEBHOOK_ANSWER_BYTES_MAX: Final = 65_536
 """What an application's webhook may say instead of a failure."""
 
+ALERT_ATTEMPT_SECONDS_MAX: Final = 45
+"""How long an attempt to tell an alert may take in all."""
+
 ALERT_CLAIM_SECONDS: Final = 60
 """For so long an attempt to tell an alert belongs to who claimed it: longer than any attempt takes."""
 

@@ -1,10 +1,12 @@
 """The delivery of alerts, on a queue in memory and channels that fail as told."""
 
+import asyncio
 import json
 
 import pytest
 
 from ostiary.core.event import BudgetAlert
+from ostiary.jobs.alerts import service
 from ostiary.jobs.alerts.model import Pending, alert_id, message, tenant_of
 from ostiary.jobs.alerts.ports import DeliveryFailed
 from ostiary.jobs.alerts.service import ATTEMPT_AFTER_SECONDS, Channel, Deliveries, send_test
@@ -131,6 +133,17 @@ async def test_a_sender_that_breaks_is_a_failed_attempt_like_any_other():
     assert told[0][3] is False
 
 
+async def test_an_attempt_that_takes_for_ever_ends_before_its_claim_does(monkeypatch):
+    class Silent:
+        async def send(self, told, now_seconds):
+            await asyncio.Event().wait()
+
+    assert service.ALERT_ATTEMPT_SECONDS_MAX < service.ALERT_CLAIM_SECONDS
+    monkeypatch.setattr(service, "ALERT_ATTEMPT_SECONDS_MAX", 0.01)
+    said, _ = await attempt(Silent())
+    assert [(one[0], one[3]) for one in said] == [("failed", "failed: TimeoutError")]
+
+
 async def test_what_refuses_for_good_is_given_up_at_once():
     said, _ = await attempt(Sender(DeliveryFailed("it answered 410", final=True)))
     assert said == [("failed", "ops", 0, "it answered 410")]
@@ -157,7 +170,7 @@ def test_whose_alert_it_is(scope, tenant):
 def test_a_claim_outlasts_an_attempt_and_begins_nothing_old():
     queue, clock = Queue(), Clock()
     work, _ = deliveries(queue, clock)
-    work.due(Channel("ops", Sender()))
+    assert work.due(Channel("ops", Sender())) == Pending(alert_id(ALERT), ALERT, 1)
     now, until, since = queue.bounds
     assert (until - now, now - since) == (60 * NANO, 3 * 86_400 * NANO)
 

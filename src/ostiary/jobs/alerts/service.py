@@ -4,13 +4,14 @@ An attempt that brings no confirmation is made again after ATTEMPT_AFTER_SECONDS
 the last of them. A receiver tells repetitions by the message's id.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
 import msgspec
 
 from ostiary.core.event import BudgetAlert
-from ostiary.core.limit import ALERT_BEGIN_SECONDS_MAX, ALERT_CLAIM_SECONDS
+from ostiary.core.limit import ALERT_ATTEMPT_SECONDS_MAX, ALERT_BEGIN_SECONDS_MAX, ALERT_CLAIM_SECONDS
 from ostiary.core.port import Clock
 from ostiary.jobs.alerts.model import TEST_TYPE, Pending, message, tenant_of
 from ostiary.jobs.alerts.ports import AlertQueue, DeliveryFailed, Sender
@@ -18,7 +19,6 @@ from ostiary.jobs.alerts.ports import AlertQueue, DeliveryFailed, Sender
 ATTEMPT_AFTER_SECONDS: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 36_000)
 """The waits between attempts, as the Standard Webhooks specification advises: eight in somewhat more than a day."""
 
-_AT_ONCE: Final = 20
 _NANO: Final = 1_000_000_000
 
 
@@ -52,16 +52,18 @@ class Deliveries:
         self._spread = spread
         self._told = told
 
-    def due(self, channel: Channel) -> list[Pending]:
-        """What a channel is to hear now. Blocks on the store."""
+    def due(self, channel: Channel) -> Pending | None:
+        """What a channel is to hear next, if there is something. It is claimed by itself: what waits behind a slow attempt
+        stays free for others. Blocks on the store."""
         now_ns = self._clock.now_ns()
-        return self._queue.claim(
+        found = self._queue.claim(
             channel.name,
             now_ns,
             now_ns + ALERT_CLAIM_SECONDS * _NANO,
             now_ns - ALERT_BEGIN_SECONDS_MAX * _NANO,
-            _AT_ONCE,
+            1,
         )
+        return found[0] if found else None
 
     async def attempt(self, channel: Channel, pending: Pending) -> Callable[[], None]:
         """Try one; gives what is to be done to the store, which blocks."""
@@ -69,7 +71,8 @@ class Deliveries:
             return lambda: self._queue.failed(pending.id, channel.name, 0, "")
         now_ns = self._clock.now_ns()
         try:
-            await channel.sender.send(message(pending.id, pending.alert), now_ns // _NANO)
+            async with asyncio.timeout(ALERT_ATTEMPT_SECONDS_MAX):
+                await channel.sender.send(message(pending.id, pending.alert), now_ns // _NANO)
         except Exception as error:  # noqa: BLE001 - whatever a channel does, the attempt has failed and counts
             failed = error if isinstance(error, DeliveryFailed) else DeliveryFailed(f"failed: {type(error).__name__}")
             last = failed.final or pending.attempts > len(ATTEMPT_AFTER_SECONDS)
