@@ -1,6 +1,7 @@
 """The load wrk cannot make. Prints one line of JSON.
 
-client.py latency URL BODY HEADERS --rate 200 --seconds 4     open loop: a request is sent when it is due
+client.py latency URL BODY HEADERS --rate 200 --seconds 4     open loop: a request is sent when it is due; with --beside
+                                                              BODY every other one has that body, told apart
 client.py streams URL BODY HEADERS --count 16 --seconds 4     that many streams at once, again and again
 client.py open    URL BODY HEADERS --count 1000               open that many, say so, hold them until stdin ends
 """
@@ -13,19 +14,20 @@ import time
 from urllib.parse import urlsplit
 
 import uvloop
+from quantile import quantiles
 
 
 class Conversation(asyncio.Protocol):
     def __init__(self, run):
         self.run, self.buffer, self.transport, self.at = run, b"", None, 0.0
-        self.chunks = 0
+        self.chunks, self.beside = 0, False
 
     def connection_made(self, transport):
         self.transport = transport
 
-    def send(self):
-        self.buffer, self.chunks, self.at = b"", 0, time.perf_counter()
-        self.transport.write(self.run.request)
+    def send(self, *, beside=False):
+        self.buffer, self.chunks, self.beside, self.at = b"", 0, beside, time.perf_counter()
+        self.transport.write(self.run.beside if beside else self.run.request)
 
     def data_received(self, received):
         if self.run.mode == "latency":
@@ -55,10 +57,16 @@ class Run:
     def __init__(self, args):
         parts = urlsplit(args.url)
         self.mode, self.args, self.host, self.port = args.mode, args, parts.hostname, parts.port
-        with open(args.body, "rb") as file:
-            body = file.read()
         lines = [f"POST {parts.path} HTTP/1.1", f"host: {parts.netloc}", *args.headers.splitlines()]
-        self.request = ("\r\n".join([*lines, f"content-length: {len(body)}"]) + "\r\n\r\n").encode() + body
+
+        def request(path):
+            with open(path, "rb") as file:
+                body = file.read()
+            return ("\r\n".join([*lines, f"content-length: {len(body)}"]) + "\r\n\r\n").encode() + body
+
+        self.request = request(args.body)
+        self.beside = request(args.beside) if args.beside else b""
+        self.beside_took, self.beside_errors = [], 0
         self.idle, self.took, self.first, self.errors, self.lost, self.done = [], [], [], 0, 0, 0
         self.until = 0.0
 
@@ -68,8 +76,12 @@ class Run:
 
     def finished(self, conversation, seconds, *, ok):
         self.done += 1
-        self.errors += not ok
-        self.took.append(seconds)
+        if conversation.beside:
+            self.beside_errors += not ok
+            self.beside_took.append(seconds)
+        else:
+            self.errors += not ok
+            self.took.append(seconds)
         if self.mode == "streams" and time.perf_counter() < self.until:
             conversation.send()
         else:
@@ -82,12 +94,18 @@ class Run:
             wait = start + i / self.args.rate - time.perf_counter()
             if wait > 0:
                 await asyncio.sleep(wait)
-            (self.idle.pop() if self.idle else await self.connect()).send()
+            (self.idle.pop() if self.idle else await self.connect()).send(beside=bool(self.beside) and i % 2 == 1)
         for _ in range(500):
             if self.done >= count:
                 break
             await asyncio.sleep(0.01)
-        return {"sent": count, "done": self.done, "errors": self.errors, **quantiles(self.took)}
+        told = {"sent": count, "done": self.done, "errors": self.errors + count - self.done, **quantiles(self.took)}
+        if self.beside:
+            beside = {"done": len(self.beside_took), "errors": self.beside_errors, **quantiles(self.beside_took)}
+            told = {**told, "done": len(self.took), "beside": beside}
+        if self.args.raw:
+            told["took"] = [round(seconds, 6) for seconds in self.took]
+        return told
 
     async def streams(self):
         self.until = time.perf_counter() + self.args.seconds
@@ -111,17 +129,14 @@ class Run:
         return {}
 
 
-def quantiles(values):
-    values = sorted(values) or [0.0]
-    return {f"p{q}_ms": round(values[min(int(len(values) * q / 100), len(values) - 1)] * 1e3, 3) for q in (50, 99)}
-
-
 parser = argparse.ArgumentParser()
 parser.add_argument("mode", choices=("latency", "streams", "open"))
 for name in ("url", "body", "headers"):
     parser.add_argument(name)
+parser.add_argument("--beside", default="")
 parser.add_argument("--rate", type=float, default=100.0)
 parser.add_argument("--seconds", type=float, default=4.0)
 parser.add_argument("--count", type=int, default=16)
+parser.add_argument("--raw", type=int, default=0)
 arguments = parser.parse_args()
 print(json.dumps(uvloop.run(getattr(Run(arguments), arguments.mode)())))

@@ -14,8 +14,11 @@ import time
 import urllib.request
 from pathlib import Path
 
+from failing import measure_failing
+from limits import measure_limits
 from subject import (
     BOUNDED,
+    BROKEN,
     CLIENTS,
     KEY,
     NARROW,
@@ -85,14 +88,30 @@ http {{
   }}
 }}
 """
-SECTIONS = ("plain", "hit", "big", "cross", "pairs", "latency", "stream", "open", "overload", "keys")
+SECTIONS = (
+    "plain",
+    "hit",
+    "big",
+    "limits",
+    "redis",
+    "cross",
+    "pairs",
+    "latency",
+    "failing",
+    "stream",
+    "open",
+    "overload",
+    "keys",
+)
+ON_N = {"limits", "redis"}
+"""Sections whose figures mean nothing without n: nginx's plain request is measured for them too."""
 
 
 class Bench:
     def __init__(self, work: Path, seconds: float):
         self.work, self.seconds, self.polls = work, seconds, 0
         self.helpers: list[subprocess.Popen] = []
-        for port in (PLAIN, STREAMS, NARROW):
+        for port in (PLAIN, STREAMS, NARROW, BROKEN):
             self.refuse_busy(port)
         conf = work / "up.conf"
         conf.write_text(
@@ -106,7 +125,8 @@ class Bench:
         self.helper(["nginx", "-p", str(work), "-c", str(conf), "-e", str(work / "up.log")])
         self.helper([sys.executable, str(HERE / "streams.py"), str(STREAMS)])
         self.helper([sys.executable, str(HERE / "narrow.py"), str(NARROW), str(NARROW_PLACES), str(NARROW_MS)])
-        for port, path in ((PLAIN, "/status"), (STREAMS, "/count")):
+        self.helper([sys.executable, str(HERE / "broken.py"), str(BROKEN)])
+        for port, path in ((PLAIN, "/status"), (STREAMS, "/count"), (BROKEN, "/count")):
             for _ in range(200):
                 try:
                     self.get(port, path)
@@ -217,9 +237,24 @@ class Bench:
                 rates.append(count / took)
         return {"cpu_us": round(statistics.median(windows), 1), "rate": round(statistics.median(rates))}
 
-    def client(self, mode: str, url: str, data: bytes, *, dialect: str = "openai", **options: float) -> dict:
+    def settle(self, running: Running, path: str, data: bytes) -> None:
+        """Wait until a subject answers: counters that are new to a server lend nothing for a moment."""
+        for _ in range(100):
+            if not self.client("latency", running.url(path), data, rate=50, seconds=0.1)["errors"]:
+                return
+            time.sleep(0.1)
+        sys.exit(f"{running.subject.name} {path}: no answers within ten seconds")
+
+    def client(
+        self, mode: str, url: str, data: bytes, *, dialect: str = "openai", beside: bytes = b"", **options: float
+    ) -> dict:
+        """`beside` is another body for every other request."""
         file, headers = self.files(data, dialect)
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+        if beside:
+            other = self.work / "beside.json"
+            other.write_bytes(beside)
+            arguments += ["--beside", str(other)]
         done = subprocess.run(
             [
                 "taskset",
@@ -308,8 +343,9 @@ class Bench:
 
 def measure(bench: Bench, running: Running, sections: set[str], result: dict) -> None:
     chat = "/v1/chat/completions"
-    if "plain" in sections:
+    if "plain" in sections or (ON_N & sections and running.subject.name in ("nginx", "ostiary")):
         result["plain"] = bench.wrk(running, chat, body("bench", 1000))
+    if "plain" in sections:
         result["plain_128"] = bench.wrk(running, chat, body("bench", 1000), connections=128)
     if "hit" in sections and running.subject.cross:
         result["hit"] = bench.hits(running, chat, body("bench-kept", 1000))
@@ -329,6 +365,8 @@ def measure(bench: Bench, running: Running, sections: set[str], result: dict) ->
         result["latency"] = bench.client(
             "latency", running.url(chat), body("bench", 1000), rate=200, seconds=bench.seconds * 2
         )
+    if "failing" in sections and running.subject.cross:
+        result.update(measure_failing(bench, running))
     if "stream" in sections:
         result["stream"] = bench.streams(running, chat, body("bench-stream", 1000, stream=True))
         if running.subject.cross:
@@ -443,6 +481,8 @@ def main() -> None:
                 finally:
                     running.stop()
                 results[subject.name] = result
+            if ON_N & sections and (not wanted or "ostiary" in wanted):
+                results["bounded"] = measure_limits(bench, GATEWAY_CORE, sections)
             if "keys" in sections and (not wanted or "ostiary" in wanted):
                 results["keys"] = many_keys(
                     bench, next(one for one in available() if one.name == "ostiary"), work / "keys"
@@ -461,7 +501,7 @@ def report(results: dict) -> None:
     print(f"\nn = {n} us: the CPU of one plain nginx proxy request (1 KB, 32 connections) in this run")
     print(f"device sync: {results['fsync_ms']} ms (median of 4 KiB writes)\n")
     for name, result in results.items():
-        if not isinstance(result, dict) or name == "keys":
+        if not isinstance(result, dict) or name in ("keys", "bounded"):
             continue
         print(
             f"{name}: ready in {result['start_s']} s; idle {sum(result['idle_kib'].values()) // 1024} MiB {kib(result['idle_kib'])}"
@@ -475,10 +515,44 @@ def report(results: dict) -> None:
                 print(f"  {key:28} {value['cpu_us']:9.1f} us{ratio}{beside}   {rest}")
             elif key in ("latency", "open") or key.startswith("overload"):
                 print(f"  {key:28} {value}")
+            elif key.startswith("failing"):
+                report_failing(key, value)
+    report_bounded(results.get("bounded", {}), n)
     for name, value in results.get("keys", {}).items():
         print(
             f"keys {name:10} {value['cpu_us']} us  {value['cpu_us'] / n if n else 0:.2f} n  start {value['start_s']} s  {kib(value['rss_kib'])}"
         )
+
+
+def report_bounded(found: dict, n: float | None) -> None:
+    """Limits, budgets and strategies, with what is aimed at beside each figure."""
+    if found:
+        print("ostiary with limits, budgets and strategies, none of them reached:")
+    for key, value in found.items():
+        if "skipped" in value:
+            print(f"  {key:28} skipped: {value['skipped']}")
+        elif "cpu_us" in value:
+            ratio = f"{value['cpu_us'] / n:6.2f} n" if n else "n was not measured"
+            print(
+                f"  {key:28} {value['cpu_us']:9.1f} us  {ratio}  (aim: at most {value['aim_n']} n)   rate={value['rate']}"
+            )
+        else:
+            print(
+                f"  {key:28} p50 {value['redis_p50_ms']} ms, in memory {value['memory_p50_ms']} ms: "
+                f"{value['added_p50_ms']} ms added (aim: at most {value['aim_added_p50_ms']} ms); p99 {value['redis_p99_ms']} "
+                f"and {value['memory_p99_ms']} ms; at {value['rate']}/s, {value['errors']} errors"
+            )
+
+
+def report_failing(key: str, value: dict) -> None:
+    """A failing primary, with what is aimed at beside each figure."""
+    print(
+        f"  {key}: {value['failed_attempts_before_the_breaker_opened']} failed attempts and "
+        f"{value['errors_before']} errors until the breaker opened, then {value['failed_attempts_per_call']} a call "
+        f"(aim: at most {value['aim_failed_attempts_per_call']}); own p99 {value['own_p99_ms']} ms; p99 of others {value['others_p99_ms']} ms, without the failure "
+        f"{value['others_p99_ms_without']} ms: {value['others_p99_change']:+.1%} (aim: below "
+        f"{value['aim_others_p99_change']:.0%}); {value['errors']} errors"
+    )
 
 
 def kib(found: dict[str, int]) -> str:

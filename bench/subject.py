@@ -4,6 +4,7 @@ and, where they can, the same from the other dialect."""
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PLAIN, STREAMS, NARROW = 9401, 9402, 9403
+PLAIN, STREAMS, NARROW, BROKEN = 9401, 9402, 9403, 9404
 NARROW_PLACES, NARROW_MS = 8, 50
 KEY = "osk-bench-0123456789abcdefghij"
 URGENT_KEY = "osk-urgent-0123456789abcdefghi"
@@ -46,6 +47,10 @@ providers:
   stream: {{dialect: openai, base_url: "http://127.0.0.1:{streams}/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
   claude-stream: {{dialect: anthropic, base_url: "http://127.0.0.1:{streams}/v1", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
   narrow: {{dialect: openai, base_url: "http://127.0.0.1:{narrow}/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai, capacity: {{concurrent_requests: {places}, waiting_requests: 32, wait_seconds: 1}}}}
+  well:   {{dialect: openai, base_url: "http://127.0.0.1:{broken}/well/v1", auth: {{scheme: none}}, prices: openai}}
+  steady: {{dialect: openai, base_url: "http://127.0.0.1:{broken}/steady/v1", auth: {{scheme: none}}, prices: openai}}
+  refuse: {{dialect: openai, base_url: "http://127.0.0.1:{broken}/refuse/v1", auth: {{scheme: none}}, prices: openai}}
+  silent: {{dialect: openai, base_url: "http://127.0.0.1:{broken}/silent/v1", auth: {{scheme: none}}, prices: openai}}
   any-openai: {{dialect: openai, base_url: "http://127.0.0.1:{streams}/any/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
   any-anthropic: {{dialect: anthropic, base_url: "http://127.0.0.1:{streams}/any", auth: {{scheme: x-api-key, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: anthropic}}
   any-openai-responses: {{dialect: openai-responses, base_url: "http://127.0.0.1:{streams}/any/v1", auth: {{scheme: bearer, secret: "${{env:BENCH_UPSTREAM}}"}}, prices: openai}}
@@ -61,6 +66,10 @@ models:
   any-cohere: {{targets: [{{provider: any-cohere, model: gpt-4o-mini}}]}}
   bench: {{targets: [{{provider: plain, model: gpt-4o-mini}}]}}
   bench-narrow: {{targets: [{{provider: narrow, model: tiny}}]}}
+  bench-well: {{targets: [{{provider: well, model: gpt-4o-mini}}], fallbacks: [bench]}}
+  bench-steady: {{targets: [{{provider: steady, model: gpt-4o-mini}}]}}
+  bench-refuse: {{targets: [{{provider: refuse, model: gpt-4o-mini}}], fallbacks: [bench]}}
+  bench-silent: {{targets: [{{provider: silent, model: gpt-4o-mini}}], fallbacks: [bench], timeouts: {{first_token_seconds: 0.5}}}}
   bench-kept: {{targets: [{{provider: plain, model: gpt-4o-mini}}], cache: {{ttl_seconds: 3600}}}}
   bench-claude: {{targets: [{{provider: claude, model: claude-sonnet-4-5}}]}}
   bench-stream: {{targets: [{{provider: stream, model: gpt-4o-mini}}]}}
@@ -156,12 +165,16 @@ class Running:
             "streams": STREAMS,
             "narrow": NARROW,
             "places": NARROW_PLACES,
+            "broken": BROKEN,
             "key": KEY,
         }
         for name, text in subject.files.items():
             (self.work / name).write_text(text.format(**values))
         command = [part.format(**values) if "{" in part else part for part in subject.command]
         environment = {**os.environ, "BENCH_KEY": KEY, "BENCH_URGENT_KEY": URGENT_KEY, "BENCH_UPSTREAM": "sk-up"}
+        with socket.socket() as probe:
+            if not probe.connect_ex(("127.0.0.1", subject.port)):
+                sys.exit(f"something already listens on port {subject.port}: it would be measured instead")
         self.log = (self.work / "log").open("wb")
         began = time.monotonic()
         self.process = subprocess.Popen(
@@ -250,8 +263,8 @@ def path_of(dialect: str, model: str, *, stream: bool) -> str:
             return "/v1/chat/completions"
 
 
-def body(model: str, size: int, *, stream: bool = False, dialect: str = "openai") -> bytes:
-    """A chat request of about `size` bytes."""
+def body(model: str, size: int, *, stream: bool = False, dialect: str = "openai", user: str = "") -> bytes:
+    """A chat request of about `size` bytes; `user` is the end user it names, in OpenAI's dialect."""
     text = "The quick brown fox jumps over the lazy dog, again and again. "
     if dialect in ("openai-responses", "gemini"):
         told = (text * (size // len(text) + 1))[: size - 100]
@@ -274,6 +287,8 @@ def body(model: str, size: int, *, stream: bool = False, dialect: str = "openai"
     }
     if dialect == "openai":
         value["messages"].insert(0, {"role": "system", "content": "You are a helpful assistant."})
+        if user:
+            value["user"] = user
         if stream:
             value["stream_options"] = {"include_usage": True}
     if stream:

@@ -80,6 +80,12 @@ def page() -> str:
     for name, row in rows.items():
         if found := differences(row.profile):
             parts.append(f"| `{name}` | {', '.join(f'`{one}`' for one in found)} |\n")
+    few = [f"`{name}` {row.embedding_inputs_max}" for name, row in rows.items() if row.embedding_inputs_max]
+    parts.append(
+        "\n## Texts at once\n\nFor vectors these take fewer texts in one request than OpenAI does: "
+        f"{', '.join(few)}. In Cohere's dialect 96 are taken, in Google's 100, by Titan on Bedrock one. A call with more "
+        "is put to them in several requests; `providers.<name>.embedding_inputs_max` says otherwise.\n"
+    )
     parts.append(
         "\n## What becomes of data\n\nWhat these publish of how they handle what an API call sends, unless something else "
         "was agreed. Of the others it is not known here. Read the sources: they may have changed since.\n\n"

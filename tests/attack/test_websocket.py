@@ -480,9 +480,9 @@ async def test_silence_is_asked_about_and_then_ends(monkeypatch):
         await until_gone(server)
 
 
-async def test_too_much_under_way_for_the_whole_process_ends_the_session(monkeypatch):
-    monkeypatch.setattr("ostiary.serving.websocket.BODIES_BYTES_MAX", 100_000)
+async def test_too_much_under_way_for_the_whole_process_ends_the_session():
     async with serving(Talk()) as server, raw(server) as client:
+        server.bodies_bytes_max = 100_000
         client.send(b"\x81\xff" + (200_000).to_bytes(8, "big") + MASK + bytes(150_000))
         event = await client.next()
         assert event.code == 1013

@@ -46,7 +46,7 @@ def run(tmp_path):
     return run
 
 
-def fill(folder, calls=3, tenant="acme", model="chat", outcome=Outcome.SUCCEEDED):
+def fill(folder, calls=3, tenant="acme", model="chat", outcome=Outcome.SUCCEEDED, *, project=""):
     opened = open_journal(folder / "journal", "r1", disk=OsDisk(), clock=FakeClock(), segment_bytes=1 << 16)
     clock = FakeClock()
     for number in range(calls):
@@ -60,6 +60,7 @@ def fill(folder, calls=3, tenant="acme", model="chat", outcome=Outcome.SUCCEEDED
             "operation": "chat",
             "client_dialect": "openai",
             "original_model": model,
+            "project": project,
         }
         receipt = opened.writer.append(Kind.OPENED, record.encode(Opened(**fields)))
         closed = Closed(
@@ -144,6 +145,24 @@ def test_usage_is_reported_up_to_the_last_record(run):
     assert json.loads(run("usage", "--json", "--tenant", "globex").stdout) == []
     run("usage", "--by", "weather", code=2)
     run("usage", "--json", "--csv", code=2)
+
+
+def test_usage_is_reported_by_project(run):
+    fill(run.folder, calls=2, project="alpha")
+    fill(run.folder, calls=1)
+    lines = json.loads(run("usage", "--json", "--by", "project,team").stdout)
+    assert [(line["project"], line["team"], line["requests"]) for line in lines] == [
+        ("", "search", 1),
+        ("alpha", "search", 2),
+    ]
+    rows = list(csv.DictReader(io.StringIO(run("usage", "--csv", "--by", "project").stdout)))
+    assert [(row["project"], row["requests"], row["cost"]) for row in rows] == [
+        ("", "1", "0.0015 USD"),
+        ("alpha", "2", "0.003 USD"),
+    ]
+    table = run("usage", "--by", "project,feature,end_user").stdout
+    assert "end_user" in table
+    assert "alpha" in table
 
 
 def test_csv_cells_are_no_formulas(run):

@@ -24,6 +24,10 @@ models:
   other: {targets: [{provider: local, model: spare}, {provider: cohere, model: command-r}]}
   shared: {targets: [{provider: openai, model: gpt-4o, weight: 3}, {provider: local, model: tiny}]}
   closed: {targets: [{provider: openai, model: gpt-4o}]}
+  careful:
+    targets: [{provider: local, model: tiny}]
+    fallbacks: [{model: other, on: [schema, quality]}]
+    degraded: {on: [error, quality], answers: [{handover: {}}, {text: "no"}]}
 pricing:
   prices: [{provider: local, model: tiny, input: "100", output: "100"}]
 tenants:
@@ -206,3 +210,18 @@ def test_check_refuses_a_shadow_that_is_not_there_or_the_model_itself(run):
         checked = CliRunner().invoke(app, ["check", "--config", str(file)])
         assert checked.exit_code == 1
         assert told in checked.output
+
+
+def test_what_answers_are_checked_for_and_what_stands_ready_is_told(run):
+    told = run("careful", "--json")
+    assert told["checks"] == ["schema", "quality"]
+    assert told["instead"] == ["handover", "text"]
+    assert "upstream.quality" in told["instead_on"]
+    assert {one["target"]: one["on"] for one in told["candidates"]}["local/spare"] == [
+        "upstream.schema",
+        "upstream.quality",
+    ]
+    text = run("careful")
+    assert "(after upstream.schema, upstream.quality)" in " ".join(text.split())
+    assert "answers are checked for: schema, quality" in text
+    assert text.rstrip().endswith(": handover, then text")

@@ -176,4 +176,5 @@ def gateway(folder, configuration):
     ostiary(folder, "audit", "verify")
     lines = [msgspec.json.decode(line) for line in ostiary(folder, "audit", "show").splitlines()]
     opened = [line["sequence"] for line in lines if line["kind"] == "opened"]
-    assert sorted(line["record"]["opened"] for line in lines if line["kind"] == "closed") == opened
+    closed = sorted(line["record"]["opened"] for line in lines if line["kind"] == "closed")
+    assert [one for one in closed if one >= 0] == opened  # -1: a ready answer, for which nothing was opened

@@ -12,6 +12,7 @@ from ostiary.store.postgresql.keys import PostgresqlKeys
 from ostiary.store.postgresql.origins import PostgresqlOrigins
 from ostiary.store.postgresql.outbox import PostgresqlOutbox
 from ostiary.store.postgresql.purges import PostgresqlPurges
+from ostiary.store.postgresql.reviews import PostgresqlReviews
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
 from ostiary.store.postgresql.usage import PostgresqlUsage
@@ -22,6 +23,7 @@ from ostiary.store.sqlite.keys import SqliteKeys
 from ostiary.store.sqlite.origins import SqliteOrigins
 from ostiary.store.sqlite.outbox import SqliteOutbox
 from ostiary.store.sqlite.purges import SqlitePurges
+from ostiary.store.sqlite.reviews import SqliteReviews
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
 from ostiary.store.sqlite.usage import SqliteUsage
@@ -47,6 +49,7 @@ class Sqlite:
         self.origins = SqliteOrigins(self.database)
         self.alerts = SqliteAlerts(self.database)
         self.purges = SqlitePurges(self.database)
+        self.reviews = SqliteReviews(self.database)
 
     def other(self):
         return Sqlite(self.folder)
@@ -85,6 +88,7 @@ class Postgresql:
         self.origins = PostgresqlOrigins(self.database)
         self.alerts = PostgresqlAlerts(self.database)
         self.purges = PostgresqlPurges(self.database)
+        self.reviews = PostgresqlReviews(self.database)
 
     def other(self):
         return Postgresql(None, self.schema)

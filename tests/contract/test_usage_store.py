@@ -6,6 +6,7 @@ import pytest
 from ostiary.core.event import Gap, Outcome, Recovered, Unauthenticated
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.model import Batch, CallRow, Dimension, OpenCall, Place, UsageQuery
+from tests.contract.backends import Sqlite
 
 
 def batch(calls=(), **fields):
@@ -193,3 +194,87 @@ def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(stores, c
     add(stores, [call(n, total_ms=float(n + 1)) for n in range(count)])
     (line,) = report(stores, Dimension.TEAM).values()
     assert (line.p50_ms, line.p95_ms) == (-(-count * 50 // 100), -(-count * 95 // 100))
+
+
+def test_usage_by_project_feature_and_end_user(stores):
+    add(stores, [call(0, project="alpha", feature="search", end_user="p1"), call(1, project="alpha", end_user="p2")])
+    add(stores, [call(2), call(3, project="beta", feature="search", outcome=Outcome.FAILED, currency="", cost_nano=0)])
+    lines = report(stores, Dimension.PROJECT)
+    told = {group[0]: (line.requests, line.errors, line.input_tokens, line.cost_nano) for group, line in lines.items()}
+    assert told == {
+        "": (1, 0, 10, {"USD": 1_000}),
+        "alpha": (2, 0, 20, {"USD": 2_000}),
+        "beta": (1, 1, 10, {}),
+    }
+    assert lines[("alpha",)].p95_ms == 1.0
+    assert {group: line.requests for group, line in report(stores, Dimension.FEATURE).items()} == {
+        ("",): 2,
+        ("search",): 2,
+    }
+    people = report(stores, Dimension.END_USER, Dimension.PROJECT)
+    assert {group: line.requests for group, line in people.items()} == {
+        ("", ""): 1,
+        ("", "beta"): 1,
+        ("p1", "alpha"): 1,
+        ("p2", "alpha"): 1,
+    }
+    by_call = report(stores, Dimension.FEATURE, Dimension.TEAM)
+    assert (by_call["", "search"].succeeded, by_call["search", "search"].errors) == (2, 1)
+    (row,) = stores.usage.consumed(UsageQuery((Dimension.PROJECT,), tenant="acme", team="search"))[1:]
+    assert (row.group, row.calls) == (("alpha",), 2)
+
+
+@pytest.mark.parametrize("dimension", list(Dimension))
+def test_whatever_it_is_grouped_by_a_report_has_the_same_sums(stores, dimension):
+    projects, outcomes = ("", "alpha", "beta"), list(Outcome)
+    calls = [
+        call(
+            n, project=projects[n % 3], outcome=outcomes[n % 5], currency=("USD", "EUR", "")[n % 3], feature=f"f{n % 4}"
+        )
+        for n in range(30)
+    ]
+    add(stores, calls)
+    lines = report(stores, dimension).values()
+    assert [sum(getattr(line, name) for line in lines) for name in ("requests", "succeeded", "errors", "denied")] == [
+        30,
+        6,
+        12,
+        6,
+    ]
+    assert sum(line.cost_nano.get("EUR", 0) for line in lines) == 10_000
+
+
+OLDER_CALL = (
+    "INSERT INTO calls (origin, sequence, at_ns, day, tenant_id, environment, team, key_id, asked, served, provider, "
+    "operation, outcome, status, error, stream, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, estimated, cost_nano, currency, total_ms, first_content_ms, request_id, cache_write_1h_tokens, "
+    "input_audio_tokens, output_audio_tokens, input_image_tokens, output_image_tokens, images, audio_milliseconds, "
+    "characters, search_units, whole) VALUES ('r0.9', 1, 1, '2026-01-02', 'acme', 'production', 'search', 'k1', 'chat', "
+    "'tiny', 'local', 'chat', 'succeeded', 200, '', {no}, 10, 5, 0, 0, 0, {no}, 1000, 'USD', 1.0, 0.0, 'r', 0, 0, 0, 0, 0, "
+    "0, 0, 0, 0, {yes})"
+)
+OLDER_DAY = (
+    "INSERT INTO usage_daily AS d (tenant_id, day, environment, team, key_id, asked, served, provider, currency, requests, "
+    "succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano) VALUES ('acme', '2026-01-02', 'production', 'search', 'k1', 'chat', 'tiny', 'local', "
+    "'USD', 1, 1, 0, 0, 0, 0, 10, 5, 0, 0, 0, 1000) "
+    "ON CONFLICT (day, tenant_id, environment, team, key_id, asked, served, provider, currency) DO UPDATE SET "
+    "requests = d.requests + 1, succeeded = d.succeeded + 1, cost_nano = d.cost_nano + 1000"
+)
+
+
+def test_what_a_program_without_projects_adds_beside_one_with_them_is_of_no_project(stores):
+    """Its statements, as they were: it adds to the same rows of the same day, and finds the sums of both."""
+    add(stores, [call(0, project="alpha")])
+    words = {"no": "0", "yes": "1"} if isinstance(stores, Sqlite) else {"no": "false", "yes": "true"}
+    with stores.database.write() as tx:
+        tx.run(OLDER_CALL.format(**words))
+        tx.run(OLDER_DAY)
+    add(stores, [call(2, project="alpha")])
+    assert {group: line.requests for group, line in report(stores, Dimension.PROJECT).items()} == {
+        ("",): 1,
+        ("alpha",): 2,
+    }
+    assert report(stores, Dimension.PROJECT)[("",)].cost_nano == {"USD": 1_000}
+    with stores.database.read() as tx:
+        assert tx.rows("SELECT requests, cost_nano FROM usage_daily") == [(3, 3_000)]

@@ -7,7 +7,9 @@ import pytest
 from ostiary.core.error import CallerError, Code
 from ostiary.gateway.dialect.anthropic import Anthropic
 from ostiary.gateway.dialect.openai import OpenAI
+from ostiary.gateway.dialect.openai.profile import Fit, fit_document, touched
 from ostiary.gateway.wire.json import parse, raw_members
+from ostiary.gateway.wire.leave import Leave
 from ostiary.snapshot.tables import ProfileRow
 
 MESSAGES = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "Hello."}]
@@ -127,3 +129,25 @@ def test_what_nobody_asked_to_change_passes_byte_for_byte():
     profile = ProfileRow(max_tokens_field="max_tokens", developer_role=False, omit=("n",))
     request = OpenAI(profile).forward_chat(parse(raw), model="m", report_usage=True, max_tokens=None)
     assert raw_members(request.body) == raw_members(raw)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        ProfileRow(),
+        ProfileRow(max_tokens_field="max_tokens"),
+        ProfileRow(seed_field="random_seed", omit=("n",)),
+        ProfileRow(tool_choice_required="any", stream_usage=False),
+        ProfileRow(developer_role=False, json_schema=False),
+    ],
+)
+def test_a_request_with_nothing_that_the_server_wants_otherwise_is_fit_as_it_is(one):
+    """And of each member that is named as such there is a value that is not."""
+    value = {"model": "m", "messages": [{"role": "developer", "content": "x"}], "seed": 1, "max_completion_tokens": 5}
+    value |= {"stream_options": {}, "tool_choice": "required", "response_format": {"type": "json_schema"}, "n": 2}
+    names = touched(one)
+    rest = {name: member for name, member in value.items() if name not in names}
+    assert fit_document(one, parse(json.dumps(rest).encode()), Leave({}, drop=True)) == Fit({}, frozenset())
+    for name in names:
+        fit = fit_document(one, parse(json.dumps(rest | {name: value[name]}).encode()), Leave({}, drop=True))
+        assert fit != Fit({}, frozenset())

@@ -23,7 +23,7 @@ from ostiary.gateway.route.explain import OPERATION
 from ostiary.gateway.route.health import Standing
 from ostiary.gateway.route.plan import DROPS
 from ostiary.settings import ModelSettings, Settings, load
-from ostiary.telemetry.metrics import Metrics, Unshipped
+from ostiary.telemetry.metrics import Metrics, reviews_waiting, unshipped
 from tests.tidy.tree import ROOT, SRC, modules, tracked
 
 DOCUMENTS = [name for name in tracked() if name.endswith(".md") and not name.startswith(("changes.d/", "tests/"))]
@@ -254,7 +254,12 @@ def test_every_metric_is_documented():
     }
     there = {}
     metrics = Metrics(CollectorRegistry())
-    for collector in (*vars(metrics).values(), *vars(metrics.cache).values(), Unshipped(int)):
+    for collector in (
+        *vars(metrics).values(),
+        *vars(metrics.cache).values(),
+        unshipped(int),
+        *reviews_waiting(int, int),
+    ):
         if hasattr(collector, "describe"):
             (family,) = collector.describe()
             name = family.name + ("_total" if family.type == "counter" else "")

@@ -75,7 +75,8 @@ def test_nobody_else_reads_what_it_writes(installation):
             wrong.append(f"{path.relative_to(folder)} {stat.filemode(mode)}")
     assert wrong == []
     assert (data / "pepper.key").stat().st_size == 32
-    assert [path.read_text() for path in (data / "secrets").iterdir()] == ["sk-written-out-in-the-file"]
+    kept = sorted(path.read_text() for path in (data / "secrets").iterdir())
+    assert kept == ["sk-written-out-in-the-file", f"sqlite:///{data}/ostiary.db"]
 
 
 def _children(pid):

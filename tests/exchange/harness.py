@@ -101,7 +101,7 @@ class Journal:
         self.syncs = []
         self.deferred = []
 
-    def append(self, kind, payload):
+    def append(self, kind, payload, closes=None):
         self.appends += 1
         if self.failing or self.appends in self.fail_at:
             raise GatewayError(Code.AUDIT_UNAVAILABLE, "The journal cannot be written.")
@@ -399,6 +399,7 @@ class House:
         replays=None,
         clock=None,
         shared_answers=None,
+        tickets=None,
         **fields,
     ):
         self.clock = clock or FakeClock()
@@ -428,6 +429,7 @@ class House:
             idempotency=IdempotencyKeys(b"k" * 32),
             sleep=self.sleep,
             shared_answers=shared_answers,
+            tickets=tickets,
         )
         self.gateway = Gateway(self.world, OneKey(principal), self.health, self.refusals)
 

@@ -73,6 +73,21 @@ async def test_it_is_told_in_every_dialect_plain_and_as_a_whole_stream(path, str
     one.check()
 
 
+async def test_a_ready_answer_that_cannot_be_recorded_is_not_given_and_the_client_is_told():
+    one = house(behaviour=Behaviour(status=500))
+    one.journal.fail_at = (2,)
+    sink = await one.chat()
+    assert (sink.status, sink.json["error"]["code"]) == (503, Code.AUDIT_UNAVAILABLE)
+    assert len(one.journal.deferred) == 1
+
+
+async def test_where_a_ready_answer_cannot_be_chosen_the_failure_itself_is_told():
+    one = house(FAQ, behaviour=Behaviour(status=500))
+    sink = await one.chat(messages=[{"role": "user", "content": [{"type": "mystery", "mystery": "?"}]}])
+    assert (sink.status, sink.json["error"]["code"]) == (502, Code.UPSTREAM_ERROR)
+    one.check()
+
+
 async def test_nothing_stands_in_once_content_has_been_sent():
     one = house(behaviour=Behaviour(tokens=20, fault=Fault.CUT, after=5))
     sink = await one.chat(stream=True)
@@ -335,8 +350,8 @@ async def test_a_client_that_leaves_while_the_webhook_is_asked_is_recorded():
     ("answer", "reason"),
     [
         ({"webhook": {"provider": "helpr"}}, "did you mean `helper`"),
-        ({"text": "x", "webhook": {"provider": "helper"}}, "a `text` or a `webhook`"),
-        ({"when": "true"}, "a `text` or a `webhook`"),
+        ({"text": "x", "webhook": {"provider": "helper"}}, "a `text`, a `webhook` or a `handover`"),
+        ({"when": "true"}, "a `text`, a `webhook` or a `handover`"),
     ],
 )
 def test_a_webhook_that_cannot_be_asked_is_refused_with_its_place(answer, reason):

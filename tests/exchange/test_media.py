@@ -12,6 +12,7 @@ from ostiary.gateway.edge.route import ROUTES, MediaType
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.tables import PriceRow, PricingRow, Rates, UnknownPrice
 from tests.exchange.harness import House, RecordingSink, events, model, provider, replaced, snapshot
+from tests.routes import example
 
 BOUNDARY = b"a-boundary"
 RATES = Rates(
@@ -328,7 +329,7 @@ async def test_the_model_must_be_named(name):
 async def test_a_body_of_another_type_is_refused_on_the_head(route):
     one = house()
     other = b"application/json" if route.media_type is MediaType.FORM else b"multipart/form-data; boundary=x"
-    path = route.path + b"gpt" + route.suffix if route.suffix else route.path
+    path = example(route, b"gpt")
     for given in (other, b"text/plain", b""):
         sink = await one.post(path, b"{}", headers={b"content-type": given})
         assert sink.status == 415

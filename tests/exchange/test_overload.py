@@ -6,14 +6,15 @@ import asyncio
 import pytest
 
 from ostiary.core.error import Code
-from ostiary.core.event import BUSY, Kind, Skipped
+from ostiary.core.event import BUSY, Kind, Outcome, Skipped
 from ostiary.core.http import Answer
 from ostiary.core.limit import LAG_LOOKS_COUNT
 from ostiary.core.principal import Principal, Priority
+from ostiary.gateway.ports import SHED
 from ostiary.simulator.behaviour import Behaviour
 from ostiary.snapshot.index import Index
 from ostiary.snapshot.tables import GateRow, OverloadRow, TargetRow, TeamRow
-from tests.exchange.harness import House, fallback, model, provider, replaced, snapshot
+from tests.exchange.harness import House, RecordingSink, fallback, model, provider, replaced, snapshot
 
 TEAM = TeamRow(tenant="acme", name="search", environment="production", models=("*",))
 HEAD = b"/v1/chat/completions"
@@ -201,6 +202,29 @@ async def test_fd36_a_gateway_short_of_memory_takes_no_new_call_and_ends_none():
     assert (await one.house.chat()).status == 503
     one.house.world.gates.memory_short = False
     assert (await one.end())[0].status == 200
+
+
+async def test_fd36_a_stream_ended_for_memory_says_so_is_recorded_as_failed_and_charged():
+    one = House(teams=(TEAM,))
+    more = asyncio.Event()
+
+    async def pause(place):
+        if place == 3:
+            more.set()
+            await asyncio.Event().wait()
+
+    one.upstream.pause = pause
+    sink = RecordingSink(one.journal)
+    task = asyncio.create_task(one.chat(stream=True, sink=sink))
+    await more.wait()
+    task.cancel(SHED)
+    await task
+    assert Code.GATEWAY_OVERLOADED.encode() in sink.body
+    assert b"[DONE]" not in sink.body
+    (closed,) = one.journal.of(Kind.CLOSED)
+    assert (closed.outcome, closed.error) == (Outcome.FAILED, Code.GATEWAY_OVERLOADED)
+    assert closed.cost.nano > 0
+    one.check()
 
 
 # --- the bounds of servers ----------------------------------------------------------------------------------

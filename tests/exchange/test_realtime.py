@@ -14,6 +14,7 @@ from ostiary.core.limit import (
     REALTIME_RESPONSES_OPEN_MAX,
     REALTIME_SESSION_SECONDS_MAX,
 )
+from ostiary.gateway.ports import SHED
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.simulator.realtime import SENTENCE_CHARS
 from ostiary.snapshot.index import Index
@@ -576,6 +577,17 @@ async def test_at_the_end_of_a_drain_the_client_is_told_to_connect_again():
     house.check()
     assert call.client.events[-1]["error"]["code"] == Code.GATEWAY_DRAINING
     assert call.client.closed[0] == 1012
+
+
+async def test_fd36_a_session_ended_for_memory_is_told_so():
+    house = House(**fields())
+    call = await opened(house)
+    call.task.cancel(SHED)
+    await call.over()
+    house.check()
+    assert call.client.events[-1]["error"]["code"] == Code.GATEWAY_OVERLOADED
+    assert call.client.closed[0] == 1013
+    assert session_record(house).error == Code.GATEWAY_OVERLOADED
 
 
 async def test_a_drain_ends_a_session_as_soon_as_no_response_is_under_way():

@@ -92,12 +92,12 @@ def instrument(house, points):
     cut = UpstreamError(Code.UPSTREAM_CUT, "The provider's answer ended early.")
     append, synced, send = journal.append, journal.synced, upstream.send
 
-    def faulty_append(kind, payload):
+    def faulty_append(kind, payload, closes=None):
         # A journal that raised has written nothing that will be read: only `before` exists.
         if points.fault in ("port", "unforeseen"):
             points.reach(f"append {kind}", unavailable)
-            return append(kind, payload)
-        receipt = append(kind, payload)
+            return append(kind, payload, closes)
+        receipt = append(kind, payload, closes)
         points.reach(f"append {kind}", unavailable)
         return receipt
 

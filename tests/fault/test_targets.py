@@ -137,6 +137,25 @@ async def test_fd06_a_storm_of_failures_costs_no_more_than_the_retry_budget(stat
     one.check()
 
 
+async def test_however_many_calls_wait_for_a_provider_that_fails_each_is_answered_by_the_next():
+    one = house(on_first(lambda: DOWN))
+    held = asyncio.Event()
+
+    async def pause(place):
+        if place == -1:
+            await held.wait()
+
+    one.upstream.pause = pause
+    tasks = [asyncio.get_running_loop().create_task(one.chat("m")) for _ in range(100)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert hosts(one) == ["oai"] * 100, "all of them wait for the first"
+    held.set()
+    assert Counter(sink.status for sink in await asyncio.gather(*tasks)) == {200: 100}
+    assert Counter(hosts(one)) == {"oai": 100, "spare": 100}, "at most one attempt failed for each"
+    one.check()
+
+
 # --- FD-08: half open ---------------------------------------------------------------------------------------
 
 

@@ -333,6 +333,13 @@ class House:
         assert status == code, (words, status, out, err)
         return out if code == 0 else out + err
 
+    def err_of(self, *words):
+        """What a command that succeeds says besides its output."""
+        with contextlib.chdir(self.folder):
+            result = CliRunner().invoke(app, [*words, "--config", str(self.file)], env=self.environment)
+        assert result.exit_code == 0, result.output
+        return result.stderr
+
     def records(self, kind=None):
         words = ("audit", "show") if kind is None else ("audit", "show", "--kind", kind)
         return [json.loads(line) for line in self.command(*words).splitlines()]

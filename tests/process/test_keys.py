@@ -30,6 +30,26 @@ def test_a_created_key_is_taken_and_a_revoked_one_refused_within_a_second(shared
     assert shared.models() == 200
 
 
+def test_who_changed_which_key_stands_in_the_journal_also_after_the_ops_process_died(shared):
+    made = create(shared, "recorded")
+
+    def actions():
+        found = [line["record"] for line in shared.records("change")]
+        return [(one["number"], one["action"]) for one in found if one["object_id"] == made["id"]]
+
+    until(lambda: [action for _, action in actions()] == ["key.create"], 10, "the record of the creation")
+    os.kill(shared.ops, 9)
+    shared.command("keys", "revoke", made["id"])
+    until(lambda: [action for _, action in actions()] == ["key.create", "key.revoke"], 20, "that of the revocation")
+    lines = shared.records("change")
+    assert {line["origin"] for line in lines} == {"r0.999"}
+    assert len({line["record"]["id"] for line in lines}) == len(lines)
+    assert [line["record"]["number"] for line in lines] == sorted(line["record"]["number"] for line in lines)
+    assert all(line["record"]["actor"].startswith("local:") for line in lines)
+    assert made["secret"] not in json.dumps(lines)
+    assert not any(report["problems"] for report in shared.verify())
+
+
 def test_a_rotated_key_is_taken_in_both_forms_until_the_overlap_ends(shared):
     made = create(shared, "rotating")
     until(lambda: shared.models(made["secret"]) == 200, 2.0)
@@ -40,6 +60,27 @@ def test_a_rotated_key_is_taken_in_both_forms_until_the_overlap_ends(shared):
     assert time.monotonic() - rotated < 2.0
     until(lambda: shared.models(made["secret"]) == 401, 3.0, "the end of the overlap")
     assert shared.models(again["secret"]) == 200
+
+
+def test_a_key_is_revoked_and_refused_while_the_file_is_not_valid_also_after_the_ops_process_died(house):
+    with house.start():
+        first, second = create(house, "first"), create(house, "second")
+        until(lambda: house.models(second["secret"]) == 200, 2.0, "the new keys")
+        house.write(house.file.read_text() + "models: [\n")
+        assert "going on all the same" in house.err_of("keys", "revoke", first["id"])
+        until(lambda: house.models(first["secret"]) == 401, 2.0, "the revocation")
+        # While it is not there nothing is published; the next one finds a file it cannot take, and the change.
+        pid = house.ops
+        os.kill(pid, 9)
+        house.command("keys", "revoke", second["id"])
+        until(lambda: house.models(second["secret"]) == 401, 10.0, "the revocation by the next ops process")
+        assert house.ops not in (None, pid)
+        assert house.logged("change_refused")
+        assert house.models() == 200, "a key of the file stays what it was"
+        house.write()
+        third = create(house, "third")
+        until(lambda: house.models(third["secret"]) == 200, 10.0, "a key made once the file is valid again")
+        assert house.models(first["secret"]) == house.models(second["secret"]) == 401
 
 
 def test_an_expired_key_is_refused_without_anyone_doing_anything(shared):

@@ -107,7 +107,7 @@ def test_fd22_while_the_server_is_gone_calls_go_on_and_nothing_is_lost(tmp_path,
         assert statuses == [200] * 20
         until(lambda: not admin_ready(house), 10, "word of what is not done")
         assert "Connection refused" in house.command("keys", "list", code=2)
-        assert house.logged("projection_failed")
+        until(lambda: house.logged("projection_failed"), what="a line of it")
         assert house.process.poll() is None
         # A change of the file waits for the database too.
         house.write(models="  added: {targets: [{provider: sim, model: gpt-4o}]}")

@@ -10,13 +10,9 @@ import pytest
 
 from ostiary.gateway.edge.route import ROUTES, Endpoint, MediaType, Permission, methods
 from tests.process.house import APP_KEY, House, rss, until
+from tests.routes import example
 
 METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "get", "post")
-
-
-def example(route):
-    """A path that belongs to the route."""
-    return route.path + b"chat" * route.path.endswith(b"/") + route.suffix
 
 
 PATHS = sorted({example(route) for route in ROUTES})
@@ -62,7 +58,7 @@ def unharmed(shared):
     assert shared.ask("GET", "/readyz", key=None).status == 200
     assert shared.chat().status == 200
     assert shared.metric('ostiary_requests_total{outcome="failed",reason="gateway.internal"') == 0
-    assert [report["problems"] for report in shared.verify()] == [[]]
+    assert not any(report["problems"] for report in shared.verify())
 
 
 BEARER = b"authorization: Bearer " + APP_KEY.encode() + b"\r\n"

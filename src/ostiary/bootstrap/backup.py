@@ -17,7 +17,7 @@ import msgspec
 
 from ostiary import __version__
 from ostiary.bootstrap.counters import IDENTITY_FILE as COUNTERS_FILE
-from ostiary.bootstrap.offline import DIGEST_FILE, JOURNAL_DIR, PEPPER_FILE, read_keys
+from ostiary.bootstrap.offline import DIGEST_FILE, JOURNAL_DIR, PEPPER_FILE, REVIEW_DIR, read_keys
 from ostiary.bootstrap.publication import PUBLISHED_DIR
 from ostiary.bootstrap.replica import IDENTITY_FILE, NAME_FILE
 from ostiary.bootstrap.storage import Copied, copy_storage
@@ -92,6 +92,7 @@ def back_up(
         raise OperatorError(Code.CONFIG_INVALID, f"{work} cannot be made: {error.strerror or error}.") from error
     try:
         with written(target) as archive:
+            _add_reviews(archive, data_dir)
             copied = Copied("", 0)
             if not journal_only:
                 told("copying the database")
@@ -145,6 +146,13 @@ def _add_journal(archive: ArchiveWriter, found: list[Prefix]) -> None:
         for part in one.parts:
             archive.add_file(f"{JOURNAL_DIR}/{part.name}", part.path, part.size)
         archive.add_bytes(f"{JOURNAL_DIR}/{one.mark_name}", one.mark_bytes)
+
+
+def _add_reviews(archive: ArchiveWriter, data_dir: Path) -> None:
+    """Calls that wait for a person, before the database is copied: what is said to be there then is in that copy."""
+    for path in sorted((data_dir / REVIEW_DIR).glob("*/[!.]*")):
+        with contextlib.suppress(FileNotFoundError):
+            archive.add_file(path.relative_to(data_dir).as_posix(), path)
 
 
 def _add_rest(archive: ArchiveWriter, data_dir: Path) -> None:

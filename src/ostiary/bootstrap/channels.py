@@ -13,7 +13,7 @@ from ostiary.gateway.ports import Upstream
 from ostiary.jobs.alerts.service import Channel
 from ostiary.net.mail import Mail, SmtpServer
 from ostiary.net.webhook import Webhook, check_secret
-from ostiary.settings import Loaded
+from ostiary.settings import Loaded, WebhookSettings
 
 _Path = tuple[str | int, ...]
 
@@ -47,19 +47,12 @@ class Letterbox(msgspec.Struct, frozen=True):
 def addresses(loaded: Loaded) -> list[Hook | Letterbox]:
     """Every channel of the file, with its secret. Raises OperatorError config.invalid at the first mistake."""
     alerts = loaded.settings.alerts
-    found: list[Hook | Letterbox] = []
-    for i, hook in enumerate(alerts.webhooks):
-        path: _Path = ("alerts", "webhooks", i)
-        origin, target = _url(loaded, (*path, "url"), hook.url)
-        secret = _secret(loaded, (*path, "secret"), hook.secret)
-        try:
-            check_secret(secret)
-        except ValueError as error:
-            raise loaded.error((*path, "secret"), str(error)) from error
-        found.append(Hook(hook.name, frozenset(hook.tenants), origin, target, Secret(secret)))
+    found: list[Hook | Letterbox] = [
+        _hook(loaded, ("alerts", "webhooks", i), hook) for i, hook in enumerate(alerts.webhooks)
+    ]
     server = _server(loaded)
     for i, mail in enumerate(alerts.mail):
-        path = ("alerts", "mail", i)
+        path: _Path = ("alerts", "mail", i)
         if server is None or alerts.smtp is None:
             raise loaded.error(path, "mail needs a server: set `alerts.smtp`")
         found.append(Letterbox(mail.name, frozenset(mail.tenants), server, alerts.smtp.sender, tuple(mail.to)))
@@ -67,6 +60,17 @@ def addresses(loaded: Loaded) -> list[Hook | Letterbox]:
     for name in names:
         if names.count(name) > 1:
             raise loaded.error(("alerts",), f"the channel `{name}` is there twice")
+    return found
+
+
+def callbacks_of(loaded: Loaded) -> list[Hook]:
+    """Who may be told that a person has decided on a call. Raises OperatorError config.invalid."""
+    callbacks = loaded.settings.reviews.callbacks
+    found = [_hook(loaded, ("reviews", "callbacks", i), one) for i, one in enumerate(callbacks)]
+    names = [one.name for one in found]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise loaded.error(("reviews", "callbacks", i), f"the callback `{name}` is there twice")
     return found
 
 
@@ -85,6 +89,16 @@ def _opened(one: Hook | Letterbox, upstream: Upstream, clock: Clock) -> Channel:
     if isinstance(one, Hook):
         return Channel(one.name, Webhook(upstream, clock, one.origin, one.target, one.secret), one.tenants)
     return Channel(one.name, Mail(one.server, one.sender, one.recipients), one.tenants)
+
+
+def _hook(loaded: Loaded, path: _Path, hook: WebhookSettings) -> Hook:
+    origin, target = _url(loaded, (*path, "url"), hook.url)
+    secret = _secret(loaded, (*path, "secret"), hook.secret)
+    try:
+        check_secret(secret)
+    except ValueError as error:
+        raise loaded.error((*path, "secret"), str(error)) from error
+    return Hook(hook.name, frozenset(hook.tenants), origin, target, Secret(secret))
 
 
 def _server(loaded: Loaded) -> SmtpServer | None:

@@ -10,7 +10,8 @@ import msgspec
 from ostiary.bootstrap.address import address_of
 from ostiary.bootstrap.answers_url import check_answers
 from ostiary.bootstrap.authentication import auth_row
-from ostiary.bootstrap.channels import doubts
+from ostiary.bootstrap.channels import callbacks_of, doubts
+from ostiary.bootstrap.checks import checks_row, doubts_of
 from ostiary.bootstrap.counters import check_extra, shared_url, warnings_of
 from ostiary.bootstrap.degraded import degraded_row
 from ostiary.bootstrap.expression import refused
@@ -173,6 +174,7 @@ class _Compiler:
             )
         self.listener(("admin",), settings.admin.host, insecure=settings.admin.insecure)
         self.warnings += (*storage_doubts(self.loaded), *doubts(self.loaded))
+        callbacks_of(self.loaded)
         return Declared(
             providers=providers,
             models=models,
@@ -251,6 +253,7 @@ class _Compiler:
             region=self.region(path, row, known),
             count_tokens=row.count_tokens if row.count_tokens is not None else dialect in _COUNTING,
             gate=gate_row(row.capacity, self.settings.server.workers),
+            embedding_inputs_max=row.embedding_inputs_max or (known.embedding_inputs_max if known else None),
         )
 
     def catalogue_row(self, path: Path_, name: str, row: ProviderSettings) -> CatalogueRow | None:
@@ -402,6 +405,9 @@ class _Compiler:
             if other.model == name:
                 raise self.error((*path, "fallbacks", i), "a model is not its own fallback")
             fallbacks.append(FallbackRow(other.model, tuple(code for word in other.on for code in FALLBACK_ON[word])))
+        callbacks = [one.name for one in self.settings.reviews.callbacks]
+        stand_in = degraded_row(path, row.degraded, self.error, providers, callbacks)
+        self.warnings += doubts_of(path, tuple(fallbacks), stand_in)
         timeouts = row.timeouts
         self.members.scope(("models", name), f"model/{name}", row.limits, None)
         return ModelRow(
@@ -433,7 +439,8 @@ class _Compiler:
             regions=regions,
             subject=Subject(row.subject),
             shadow=self.shadow(path, name, row.shadow),
-            degraded=degraded_row(path, row.degraded, self.error, providers),
+            degraded=stand_in,
+            checks=checks_row(path, row.quality, tuple(fallbacks), stand_in, self.error),
             hedge=hedge_row(row.hedge),
             created=self.created,
             cache=cache_row(self.loaded, name, row.cache),

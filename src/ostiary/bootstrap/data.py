@@ -24,7 +24,7 @@ from ostiary.bootstrap.answers import shared_answers
 from ostiary.bootstrap.expression import conditions_of
 from ostiary.bootstrap.job import DataJob
 from ostiary.bootstrap.ledger import Ledger
-from ostiary.bootstrap.memory import Memory
+from ostiary.bootstrap.memory import Memory, give_back
 from ostiary.bootstrap.ready import tell_ready
 from ostiary.bootstrap.shared import shared_counters
 from ostiary.bootstrap.system import SystemClock, SystemRandom, UuidIds
@@ -37,8 +37,9 @@ from ostiary.core.limit import (
     SECRETS_POLL_SECONDS,
     SNAPSHOT_POLL_SECONDS,
 )
-from ostiary.gateway.admit.gate import watch_loop
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
+from ostiary.gateway.admit.ticket import Tickets
+from ostiary.gateway.admit.watch import LoopWatch
 from ostiary.gateway.audit import record
 from ostiary.gateway.audit.alerts import Alerts
 from ostiary.gateway.audit.digest import Digests
@@ -76,6 +77,8 @@ from ostiary.store.published.keyring import PublishedKeys
 from ostiary.store.published.reader import PublishedReader
 from ostiary.store.published.secrets import LoadedSecrets
 from ostiary.store.replay.files import FileReplays
+from ostiary.store.reviews.files import ReviewFiles
+from ostiary.store.reviews.sealed import ReviewSeals
 from ostiary.telemetry import log, shared
 from ostiary.telemetry.metrics import Metrics
 
@@ -222,6 +225,7 @@ class Worker:
             digests=Digests(digest_key),
             replays=self.replays,
             idempotency=IdempotencyKeys(digest_key),
+            tickets=Tickets(digest_key, ReviewFiles(data_dir / "review", ReviewSeals(digest_key, os.urandom))),
             shared=self.shared,
             shared_answers=shared_answers(job.answers, digest_key, clock=self.clock, random=SystemRandom()),
         )
@@ -272,6 +276,7 @@ class Worker:
         self.journal.start()
         self.gateway = Gateway(self.world, self.keys, self, self.refusals)
         self.server = Server(self.gateway, self.clock, loop, _connections_max())
+        await self._look_at_memory(loop)
         tls = self.job.tls
         if tls is not None:
             self.certificate = Certificate(
@@ -297,7 +302,7 @@ class Worker:
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
         tasks.append(loop.create_task(self._watch()))
-        tasks.append(loop.create_task(watch_loop(self.world.gates.pressure, self.clock)))
+        lateness = LoopWatch(self.world.gates.pressure, loop)
         tell_ready(self.job.ready_fd)
         await self._stop.wait()
         if self.job.lifeline_fd >= 0:
@@ -307,6 +312,7 @@ class Worker:
         await self.server.drain(self.job.drain_seconds, self._notice_seconds)
         await self.world.detached.end()
         await self.gateway.shadows.end()
+        lateness.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -346,11 +352,12 @@ class Worker:
                 self.metrics.streams(self.world.open_streams)
                 self._count_shadows()
                 self.metrics.gates(self.world.gates.standing())
-                self.world.gates.memory_short = self.memory.short()
                 self._tell_cache()
                 if self.server is not None:
                     self.metrics.connections.set(self.server.connections)
                 self.metrics.flush()
+            with self._told("memory"):
+                await self._look_at_memory(loop)
             unsynced_bytes, sync_seconds = self.journal.lag()
             self.metrics.unsynced_bytes.set(unsynced_bytes)
             self.metrics.sync_seconds.set(sync_seconds)
@@ -384,6 +391,20 @@ class Worker:
                     self._said.clear()
                 self._said[what + reason] = now
                 _log.error("refresh_refused", what=what, reason=reason)
+
+    async def _look_at_memory(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take no new calls while memory is short; where it runs out all the same, end those that hold most of it."""
+        memory, server = self.memory, self.server
+        if server is None or not memory.limit_bytes:
+            return
+        memory.look()
+        self.world.gates.memory_short = memory.short
+        server.bodies_bytes_max = memory.bodies_bytes_max(server.body_bytes, self.job.workers)
+        excess = memory.excess_bytes
+        if excess and (ended := server.shed(excess)):
+            _log.warning("calls_ended_for_memory", calls=len(ended), held_bytes=sum(ended), excess_bytes=excess)
+        if memory.short:
+            await loop.run_in_executor(None, give_back)
 
     def _count_shadows(self) -> None:
         shadows = self.gateway.shadows

@@ -12,7 +12,7 @@ from ostiary.bootstrap.scopes import FALLBACK_ON
 from ostiary.core.error import Code, OperatorError
 from ostiary.gateway.degrade import PLACES
 from ostiary.settings import DegradedSettings
-from ostiary.snapshot.tables import DegradedAnswerRow, DegradedRow, WebhookRow
+from ostiary.snapshot.tables import DegradedAnswerRow, DegradedRow, HandoverRow, WebhookRow
 
 Path_ = tuple[str | int, ...]
 _ON: Final[dict[str, tuple[Code, ...]]] = {
@@ -30,6 +30,7 @@ def degraded_row(
     degraded: DegradedSettings | None,
     error: Callable[[Path_, str], OperatorError],
     providers: Collection[str] = (),
+    callbacks: Collection[str] = (),
 ) -> DegradedRow | None:
     """The row. Raises what `error` makes of a place and a reason: a condition that is none, a place of a text that nothing
     fills, a webhook of no provider."""
@@ -40,8 +41,11 @@ def degraded_row(
         problem = refused(answer.when) if answer.when else None
         if problem is not None:
             raise error((*here, "when"), problem)
-        if (answer.text is None) is (answer.webhook is None):
-            raise error(here, "an answer has a `text` or a `webhook`")
+        if sum(one is not None for one in (answer.text, answer.webhook, answer.handover)) != 1:
+            raise error(here, "an answer has a `text`, a `webhook` or a `handover`: one of them")
+        if answer.handover is not None and answer.handover.callback and answer.handover.callback not in callbacks:
+            wanted = answer.handover.callback
+            raise error((*here, "handover", "callback"), f"no callback `{wanted}`{near(wanted, callbacks)}")
         if answer.webhook is not None and answer.webhook.provider not in providers:
             wanted = answer.webhook.provider
             raise error((*here, "webhook", "provider"), f"no provider `{wanted}`{near(wanted, providers)}")
@@ -56,6 +60,7 @@ def degraded_row(
                 one.when,
                 tuple(one.questions),
                 None if one.webhook is None else WebhookRow(**msgspec.structs.asdict(one.webhook)),
+                None if one.handover is None else HandoverRow(one.handover.ttl_seconds, one.handover.callback),
             )
             for one in degraded.answers
         ),

@@ -5,7 +5,7 @@ here, and only where there is a condition, so that a worker without conditions c
 """
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.machinery import PathFinder
 from typing import Final, Protocol, cast
@@ -15,7 +15,10 @@ from ostiary.core.capability import NO_NEED
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.label import Sensitivity
 from ostiary.core.principal import EnvironmentName, KeyId, Principal, TeamId, TenantId
-from ostiary.gateway.route.condition import Conditions, Facts, Program, facts_of, unknown_in
+from ostiary.core.reply import Choice
+from ostiary.gateway.judge.quality import ANSWER_FIELDS
+from ostiary.gateway.judge.quality import facts_of as answer_facts
+from ostiary.gateway.route.condition import Conditions, Program, facts_of, unknown_in
 from ostiary.snapshot.index import Index
 
 _PACKAGE: Final = "cel"
@@ -30,7 +33,7 @@ class _Engine(Protocol):
     """The part of the package's `cel.pyi` that is used."""
 
     def compile(self, expression: str) -> _Compiled: ...
-    def Context(self, variables: Facts) -> object: ...  # noqa: N802 - a class of the package
+    def Context(self, variables: Mapping[str, object]) -> object: ...  # noqa: N802 - a class of the package
 
 
 @cache
@@ -58,6 +61,8 @@ def conditions_of(index: Index) -> Conditions:
     models = index.snapshot.models
     texts = {target.when for model in models for target in model.targets if target.when}
     texts |= {one.when for model in models if model.degraded for one in model.degraded.answers if one.when}
+    qualities = (model.checks.quality for model in models if model.checks is not None)
+    texts |= {one.poor_when for one in qualities if one is not None and one.poor_when}
     if not texts:
         return Conditions()
     programs: dict[str, Program] = {}
@@ -72,23 +77,32 @@ def conditions_of(index: Index) -> Conditions:
 def refused(text: str) -> str | None:
     """Why an expression cannot be a condition, or None: a name nobody knows, no expression, or one that gives something
     else than true or false."""
-    reason = unknown_in(text)
-    if reason is not None:
-        return reason
+    return unknown_in(text) or _unfit(
+        text,
+        facts_of(
+            _NOBODY,
+            model="",
+            operation=Operation.CHAT,
+            stream=False,
+            label=Sensitivity.INTERNAL,
+            input_tokens=0,
+            need=NO_NEED,
+            metadata={},
+        ),
+    )
+
+
+def refused_of_answers(text: str) -> str | None:
+    """The same of a condition on answers."""
+    return unknown_in(text, ANSWER_FIELDS) or _unfit(text, answer_facts(Choice((), None)))
+
+
+def _unfit(text: str, sample: Mapping[str, object]) -> str | None:
+    """Why a text whose names are known gives no answer on facts such as these."""
     try:
         program = _compiled(text)
     except ValueError as error:
         return f"is no expression: {_first_line(error)}"
-    sample = facts_of(
-        _NOBODY,
-        model="",
-        operation=Operation.CHAT,
-        stream=False,
-        label=Sensitivity.INTERNAL,
-        input_tokens=0,
-        need=NO_NEED,
-        metadata={},
-    )
     try:
         said = program(_engine().Context(sample))
     except TypeError as error:

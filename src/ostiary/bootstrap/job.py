@@ -30,7 +30,7 @@ class AnswersJob(msgspec.Struct, frozen=True):
 
 
 class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
-    """A data worker: its slot, the socket it inherits, where its files are. It stops when `lifeline_fd` ends."""
+    """A data worker: its slot among how many, the socket it inherits, where its files are. It stops when `lifeline_fd` ends."""
 
     data_dir: str
     replica: str
@@ -40,6 +40,7 @@ class DataJob(msgspec.Struct, frozen=True, kw_only=True, tag="data"):
     drain_seconds: float
     drain_notice_seconds: float
     log_level: str
+    workers: int = 1
     tls: TlsFiles | None = None
     counters: CountersJob | None = None
     answers: AnswersJob | None = None

@@ -29,6 +29,7 @@ from ostiary.govern.origins.service import OriginService
 from ostiary.govern.overlay import FileTeam, Overlay
 from ostiary.govern.ports import Installation
 from ostiary.govern.purges.service import PurgeService
+from ostiary.govern.reviews.service import ReviewService
 from ostiary.govern.teams.service import TeamService
 from ostiary.govern.tenants.service import TenantService
 from ostiary.govern.usage.service import UsageService
@@ -36,10 +37,13 @@ from ostiary.projector.loop import Projector
 from ostiary.projector.step import CONSUMER
 from ostiary.settings import Loaded
 from ostiary.store.journal.reader import JournalFiles
+from ostiary.store.reviews.files import ReviewFiles
+from ostiary.store.reviews.sealed import ReviewSeals
 
 PEPPER_FILE: Final = "pepper.key"
 DIGEST_FILE: Final = "digest.key"
 JOURNAL_DIR: Final = "journal"
+REVIEW_DIR: Final = "review"
 RESTORING_DIR: Final = ".restoring"
 _KEY_BYTES: Final = 32
 
@@ -106,6 +110,10 @@ class Offline:
             clock=self.clock,
             ids=self.ids,
         )
+        seals = ReviewSeals(self.installation_keys.digest_key, os.urandom)
+        self.review_files = ReviewFiles(self.data_dir / REVIEW_DIR, seals)
+        self.review_store = self.storage.reviews
+        self.reviews = ReviewService(self.review_store, seals, self.clock, self.ids)
         self.usage = UsageService(self.usage_store)
         self.purges = PurgeService(self.purge_store, self.clock, self.ids)
         self.projector = Projector(JournalFiles(self.journal_root), self.usage_store)

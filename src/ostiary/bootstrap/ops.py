@@ -5,6 +5,7 @@ One per installation. Data workers do not need it to answer calls; without it, c
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -18,6 +19,8 @@ from ostiary.bootstrap.notifier import Notifier
 from ostiary.bootstrap.offline import Offline
 from ostiary.bootstrap.publication import Publication
 from ostiary.bootstrap.ready import tell_ready
+from ostiary.bootstrap.recorder import Recorder
+from ostiary.bootstrap.reviewing import Reviews
 from ostiary.control.admin import Admin
 from ostiary.core.error import Code, OperatorError, OstiaryError
 from ostiary.core.limit import CONFIG_POLL_SECONDS, ORIGIN_SEEN_SECONDS, ROWS_POLL_SECONDS, USAGE_UPKEEP_SECONDS
@@ -25,10 +28,12 @@ from ostiary.projector.loop import Projector
 from ostiary.projector.step import day_of
 from ostiary.serving.server import Server
 from ostiary.settings import Loaded, Settings, StorageSettings, load
+from ostiary.store.journal.changes import ChangeJournal
+from ostiary.store.journal.disk import OsDisk
 from ostiary.store.journal.layout import origins
 from ostiary.store.journal.reader import JournalFiles
 from ostiary.telemetry import log
-from ostiary.telemetry.metrics import render_all
+from ostiary.telemetry.metrics import render_all, reviews_waiting, unshipped
 
 _FAULT_REPEAT_SECONDS: Final = 60.0
 _REASONS_KEPT: Final = 100
@@ -50,7 +55,7 @@ class Ops:
         self.offline = Offline(self.loaded, Path(job.data_dir))
         self.clock = self.offline.clock
         self._seen_rows = self.offline.database.revision()
-        self.publication = Publication(self.offline, frozenset({settings.server.port, settings.admin.port}))
+        self.publication = Publication(self.offline, frozenset({settings.server.port, settings.admin.port}), aside=True)
         if not refused:
             try:
                 self.publication.take_file(self.loaded)
@@ -58,15 +63,25 @@ class Ops:
                 refused = error.message
         if refused:
             # The file was changed for the worse while this process was not there to refuse it. What was published
-            # before stays in use; health, metrics and projection do not wait for the file.
+            # before stays in use; health, metrics and projection do not wait for the file, and neither do changes of keys:
+            # those made since are published at the first look.
+            self._seen_rows = -1
             _log.error("change_refused", reason=refused)
         self._rows_fault = ""
         self._running = settings if self.publication.taken else None
         self.projector = Projector(JournalFiles(self.offline.journal_root), self.offline.usage_store, self._faulted)
+        self.recorder = Recorder(
+            self.offline.outbox,
+            ChangeJournal(self.offline.journal_root, job.replica, OsDisk(), self.clock),
+            job.replica,
+            self.clock,
+        )
         self._lost = ""
         self.notifier = Notifier(self.offline.alerts, self.clock)
+        self.reviews = Reviews(self.offline.review_files, self.offline.review_store, self.clock)
         if not refused:
             self.notifier.configure(self.loaded)
+            self.reviews.configure(self.loaded)
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
         self._reload = asyncio.Event()
@@ -82,13 +97,19 @@ class Ops:
             loop.add_reader(self.job.lifeline_fd, self._stop.set)
         server = Server(Admin(self.ready, self._metrics, self._unshipped), self.clock, loop)
         await server.start([socket.socket(fileno=self.job.socket_fd)])
+        # As in a data worker: batches of records are made and freed by reference counts.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
         tell_ready(self.job.ready_fd)
         tasks = [
             loop.create_task(self.projector.run(self._stop)),
             loop.create_task(self._watch()),
             loop.create_task(self._keep()),
             loop.create_task(self.notifier.run(self._stop, self._undelivered)),
+            loop.create_task(self.reviews.run(self._stop, self._held_up)),
             loop.create_task(self._be_seen()),
+            loop.create_task(self.recorder.run(self._stop, self._unrecorded)),
         ]
         stopping = loop.create_task(self._stop.wait())
         # A task that ends by itself has failed in a way nobody foresaw. Going on without it would look healthy and
@@ -114,7 +135,8 @@ class Ops:
         self._stop.set()
 
     def _metrics(self) -> bytes:
-        return render_all(self._unshipped)
+        waiting = reviews_waiting(lambda: self.reviews.waiting, self.reviews.oldest_seconds)
+        return render_all((unshipped(self._unshipped), *waiting))
 
     def _unshipped(self) -> int:
         return sum(self.projector.unshipped().values())
@@ -129,6 +151,8 @@ class Ops:
             return f"changes are not published: {self._rows_fault}"
         if self.projector.faults:
             return "the journal is not projected: " + ", ".join(sorted(self.projector.faults))
+        if self.recorder.fault:
+            return f"changes are not in the journal: {self.recorder.fault}"
         return ""
 
     def _faulted(self, origin: str, error: OstiaryError) -> None:
@@ -138,6 +162,14 @@ class Ops:
     def _undelivered(self, reason: str) -> None:
         if self._worth_saying(f"alerts: {reason}"):
             _log.error("alerts_held_up", reason=reason)
+
+    def _unrecorded(self, reason: str) -> None:
+        if self._worth_saying(f"changes: {reason}"):
+            _log.error("changes_held_up", reason=reason)
+
+    def _held_up(self, reason: str) -> None:
+        if self._worth_saying(f"reviews: {reason}"):
+            _log.error("reviews_held_up", reason=reason)
 
     def _worth_saying(self, what: str) -> bool:
         """Whether this was not said within the last minute."""
@@ -230,6 +262,7 @@ class Ops:
                 self._seen_file = (0, 0, 0)
             raise
         self.notifier.configure(self.loaded)
+        self.reviews.configure(self.loaded)
         _log.info("configuration_taken", warnings=len(self.publication.warnings))
         for text in (*self.publication.warnings, *self._at_next_start()):
             _log.warning("configuration", reason=text)
@@ -246,10 +279,8 @@ class Ops:
         ]
 
     def _look_at_rows(self) -> None:
-        if not self.publication.taken:
-            return
         revision = self.offline.database.revision()
-        if revision != self._seen_rows:
+        if revision != self._seen_rows or self.publication.due:
             self.publication.refresh_rows()
             self._seen_rows = revision
 

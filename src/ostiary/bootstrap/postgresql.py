@@ -16,6 +16,7 @@ from ostiary.store.postgresql.keys import PostgresqlKeys
 from ostiary.store.postgresql.origins import PostgresqlOrigins
 from ostiary.store.postgresql.outbox import PostgresqlOutbox
 from ostiary.store.postgresql.purges import PostgresqlPurges
+from ostiary.store.postgresql.reviews import PostgresqlReviews
 from ostiary.store.postgresql.teams import PostgresqlTeams
 from ostiary.store.postgresql.tenants import PostgresqlTenants
 from ostiary.store.postgresql.usage import PostgresqlUsage
@@ -40,6 +41,7 @@ def opened(url: str, clock: Clock) -> Storage:
         origins=PostgresqlOrigins(database),
         alerts=PostgresqlAlerts(database),
         purges=PostgresqlPurges(database),
+        reviews=PostgresqlReviews(database),
         shared=True,
     )
 

@@ -16,6 +16,7 @@ import msgspec
 from ostiary.bootstrap.answers_url import answers_job
 from ostiary.bootstrap.counters import shared_counters
 from ostiary.bootstrap.discover import Found
+from ostiary.bootstrap.emergency import remember_storage
 from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
 from ostiary.bootstrap.lock import lock
 from ostiary.bootstrap.offline import JOURNAL_DIR, Offline, make_data_dir, opened
@@ -85,16 +86,19 @@ def prepare(loaded: Loaded) -> Prepared:
             drain_seconds=server.drain_seconds,
             drain_notice_seconds=server.drain_notice_seconds if not is_local(server.host) else 0.0,
             log_level=settings.log.level,
+            workers=server.workers,
             tls=tls,
             counters=counters,
             answers=answers,
         )
         for slot, one in enumerate(sockets)
     )
+    in_use = handed_on(loaded, data_dir / SECRETS_DIR)
+    remember_storage(data_dir / SECRETS_DIR, in_use)
     ops = OpsJob(
         data_dir=str(data_dir),
         config_file="" if loaded.file is None else str(loaded.file.resolve()),
-        storage=handed_on(loaded, data_dir / SECRETS_DIR),
+        storage=in_use,
         socket_fd=_inherited(admin[0]),
         log_level=settings.log.level,
         replica=replica,

@@ -14,7 +14,15 @@ import msgspec
 
 from ostiary.bootstrap.backup import DATABASE_DIR, KeysFile
 from ostiary.bootstrap.lock import lock
-from ostiary.bootstrap.offline import DIGEST_FILE, JOURNAL_DIR, PEPPER_FILE, RESTORING_DIR, make_data_dir, opened
+from ostiary.bootstrap.offline import (
+    DIGEST_FILE,
+    JOURNAL_DIR,
+    PEPPER_FILE,
+    RESTORING_DIR,
+    REVIEW_DIR,
+    make_data_dir,
+    opened,
+)
 from ostiary.bootstrap.storage import check_place, load_storage, storage_kind
 from ostiary.bootstrap.system import SystemClock
 from ostiary.core.digest import key_name
@@ -28,7 +36,7 @@ from ostiary.store.journal.verify import OriginReport, verify
 
 _KEY_FILES: Final = (PEPPER_FILE, DIGEST_FILE)
 _MAY_BE_THERE: Final = frozenset({*_KEY_FILES, "lock", "lost+found"})
-_FOLDERS: Final = frozenset({JOURNAL_DIR, DATABASE_DIR, "published", "replay"})
+_FOLDERS: Final = frozenset({JOURNAL_DIR, DATABASE_DIR, "published", "replay", REVIEW_DIR})
 _NS: Final = 1_000_000_000
 
 

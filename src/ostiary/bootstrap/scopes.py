@@ -47,6 +47,9 @@ FALLBACK_ON: Final[dict[str, tuple[Code, ...]]] = {
     "context_window": (Code.UPSTREAM_CONTEXT_WINDOW,),
     "content_filter": (Code.UPSTREAM_CONTENT_FILTER,),
     "budget": (Code.BUDGET_EXHAUSTED,),
+    "schema": (Code.UPSTREAM_SCHEMA,),
+    "guard": (Code.GUARD_ANSWER,),
+    "quality": (Code.UPSTREAM_QUALITY,),
 }
 """After which of our reason codes a fallback is tried, by the file's words."""
 

@@ -24,6 +24,7 @@ from ostiary.govern.migration import Migration, Plan
 from ostiary.govern.origins.ports import OriginStore
 from ostiary.govern.ports import Database, Installation, Outbox
 from ostiary.govern.purges.ports import PurgeStore
+from ostiary.govern.reviews.ports import ReviewStore
 from ostiary.govern.teams.ports import TeamStore
 from ostiary.govern.tenants.ports import TenantStore
 from ostiary.govern.usage.ports import UsageStore
@@ -38,6 +39,7 @@ from ostiary.store.sqlite.keys import SqliteKeys
 from ostiary.store.sqlite.origins import SqliteOrigins
 from ostiary.store.sqlite.outbox import SqliteOutbox
 from ostiary.store.sqlite.purges import SqlitePurges
+from ostiary.store.sqlite.reviews import SqliteReviews
 from ostiary.store.sqlite.teams import SqliteTeams
 from ostiary.store.sqlite.tenants import SqliteTenants
 from ostiary.store.sqlite.usage import SqliteUsage
@@ -64,6 +66,7 @@ class Storage:
     origins: OriginStore
     alerts: AlertQueue
     purges: PurgeStore
+    reviews: ReviewStore
     shared: bool
 
 
@@ -138,6 +141,7 @@ def open_storage(loaded: Loaded, data_dir: Path, clock: Clock) -> Storage:
         origins=SqliteOrigins(database),
         alerts=SqliteAlerts(database),
         purges=SqlitePurges(database),
+        reviews=SqliteReviews(database),
         shared=False,
     )
 
@@ -165,6 +169,12 @@ def migrate_storage(loaded: Loaded, clock: Clock, *, contract: bool, told: Calla
     for step in planned.due:
         told(step)
     return planned
+
+
+def database_file(loaded: Loaded) -> Path | None:
+    """The file of a database that is one, None where it is a server's. Raises OperatorError config.invalid."""
+    url = storage_url(loaded)
+    return None if _POSTGRESQL.fullmatch(url) else _path(loaded, loaded.data_dir, url)
 
 
 def storage_kind(loaded: Loaded) -> str:

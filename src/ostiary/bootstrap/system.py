@@ -5,8 +5,8 @@ import random
 import time
 from typing import Final
 
-_RANDOM_BITS: Final = 74
-_MASK_62: Final = (1 << 62) - 1
+_RANDOM_BITS: Final = 73
+_MASK_47: Final = (1 << 47) - 1
 
 
 class SystemClock:
@@ -33,6 +33,7 @@ class UuidIds:
 
     def __init__(self) -> None:
         self._last_ms = 0
+        self._start = ""
         self._low = 0
         # Ids need to be unique, not secret; the seed comes from the operating system.
         self._random = random.Random(os.urandom(32))  # noqa: S311
@@ -42,10 +43,11 @@ class UuidIds:
         now_ms = time.time_ns() // 1_000_000
         if now_ms > self._last_ms:
             self._last_ms = now_ms
-            self._low = self._random.getrandbits(_RANDOM_BITS)
+            chance = self._random.getrandbits(_RANDOM_BITS)
+            self._low = chance & _MASK_47  # one bit less than there is room for: counting never runs over
+            rand_a, rand_b = chance >> 61, chance >> 47 & 0x3FFF
+            text = f"{now_ms:012x}"
+            self._start = f"{text[:8]}-{text[8:]}-{0x7000 | rand_a:x}-{0x8000 | rand_b:x}"
         else:
             self._low += 1
-        rand_a = (self._low >> 62) & 0xFFF
-        value = (self._last_ms << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | (self._low & _MASK_62)
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        return f"{self._start}-{self._low:012x}"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ostiary.bootstrap.offline import Offline, opened
-from ostiary.cli.config import AsJson, ConfigFile, command, loaded
+from ostiary.cli.config import AsJson, ConfigFile, command, found_anyhow, loaded
 from ostiary.cli.output import duration, print_json, print_table, when
 from ostiary.core.error import CallerError, Code
 from ostiary.core.principal import Deployment
@@ -58,7 +58,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """List the keys of the database; those of the file stand there."""
-    with opened(loaded(config)) as offline:
+    with opened(found_anyhow(config)) as offline:
         keys = offline.keys.list(offline.actor, tenant, team)
         now = offline.clock.now_ns()
     if as_json:
@@ -93,7 +93,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Make a new secret for a key and print it, this once."""
-    with opened(loaded(config)) as offline:
+    with opened(found_anyhow(config)) as offline:
         found = _locate(offline, key)
         minted = offline.keys.rotate(offline.actor, found.tenant, found.id, overlap_seconds=duration(overlap))
     _print_minted(minted, as_json=as_json)
@@ -103,7 +103,7 @@ def rotate(
 @command
 def revoke(key: KeyName, config: ConfigFile = None) -> None:
     """Never accept a key again."""
-    with opened(loaded(config)) as offline:
+    with opened(found_anyhow(config)) as offline:
         found = _locate(offline, key)
         offline.keys.revoke(offline.actor, found.tenant, found.id)
     typer.echo(f"key {found.tenant}/{found.team}/{found.name} revoked")

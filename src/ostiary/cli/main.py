@@ -5,7 +5,7 @@ from typing import Final
 import typer
 
 from ostiary import __version__
-from ostiary.cli import alerts, audit, cache, keys, models, providers, routes, teams, tenants, usage
+from ostiary.cli import alerts, audit, cache, keys, models, providers, review, routes, teams, tenants, usage
 from ostiary.cli.backup import backup, restore
 from ostiary.cli.check import check
 from ostiary.cli.demo import demo
@@ -40,6 +40,7 @@ app.add_typer(routes.app, name="routes")
 app.add_typer(cache.app, name="cache")
 app.add_typer(audit.app, name="audit")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(review.app, name="review")
 
 
 @app.command("version")

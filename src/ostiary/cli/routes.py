@@ -77,12 +77,26 @@ def explain(
     )
     found = explained(settings, call, SystemClock().now_ns() // 1_000_000_000)
     if as_json:
-        print_json({"model": found.model, "strategy": found.strategy, "health": None, "candidates": found.candidates})
+        print_json(
+            {
+                "model": found.model,
+                "strategy": found.strategy,
+                "health": None,
+                "candidates": found.candidates,
+                "checks": found.checks,
+                "instead": found.instead,
+                "instead_on": found.instead_on,
+            }
+        )
     else:
         print_table(
             ("turn", "target", "model", "residency", "region", "kept", "why"), [_cells(one) for one in found.candidates]
         )
         typer.echo(f"strategy: {found.strategy}; health is not known offline: every target counts as well")
+        if found.checks:
+            typer.echo(f"answers are checked for: {', '.join(found.checks)}")
+        if found.instead:
+            typer.echo(f"instead of {', '.join(found.instead_on)}: {', then '.join(found.instead)}")
     if all(one.place is None for one in found.candidates):
         raise typer.Exit(1)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ostiary.bootstrap.offline import opened
-from ostiary.cli.config import AsJson, ConfigFile, command, loaded
+from ostiary.cli.config import AsJson, ConfigFile, command, found_anyhow, loaded
 from ostiary.cli.output import print_json, print_table, when
 
 app = typer.Typer(no_args_is_help=True, help="Teams: whose keys may use which models, in which environment.")
@@ -85,6 +85,6 @@ def models_(name: Name, tenant: Tenant, models: Models, config: ConfigFile = Non
 @command
 def disable(name: Name, tenant: Tenant, config: ConfigFile = None) -> None:
     """Take a team and all its keys out of use; its records stay."""
-    with opened(loaded(config)) as offline:
+    with opened(found_anyhow(config)) as offline:
         offline.teams.disable(offline.actor, tenant, name)
     typer.echo(f"team {tenant}/{name} disabled")

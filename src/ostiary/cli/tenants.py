@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ostiary.bootstrap.offline import opened
-from ostiary.cli.config import AsJson, ConfigFile, command, loaded
+from ostiary.cli.config import AsJson, ConfigFile, command, found_anyhow, loaded
 from ostiary.cli.output import print_json, print_table, when
 
 app = typer.Typer(no_args_is_help=True, help="Tenants: who is kept apart from whom.")
@@ -46,6 +46,6 @@ def list_(config: ConfigFile = None, as_json: AsJson = False) -> None:
 @command
 def disable(name: Annotated[str, typer.Argument(help="The tenant.")], config: ConfigFile = None) -> None:
     """Take a tenant out of use; its records stay."""
-    with opened(loaded(config)) as offline:
+    with opened(found_anyhow(config)) as offline:
         offline.tenants.disable(offline.actor, name)
     typer.echo(f"tenant {name} disabled")

@@ -58,6 +58,7 @@ class CatalogueRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     local_port: int = 0
     also: tuple[DialectName, ...] = ()
     count_tokens: bool = False
+    embedding_inputs_max: int | None = None
     profile: Profile = Profile()
 
     def wanted(self) -> tuple[str, ...]:

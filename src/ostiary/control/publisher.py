@@ -2,7 +2,7 @@
 
 The order is keys first, snapshot last, so that a worker that sees a new snapshot finds its keys. Every file is
 written beside its place, synced and renamed; a reader sees the old or the new one, never a part. While few keys
-change, only the small delta is written; past a bound the base is written anew and the delta emptied.
+change, only the small delta is written; past a bound the base is written anew behind it and the delta emptied.
 """
 
 import mmap
@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from ostiary.core.error import OperatorError
-from ostiary.core.limit import KEY_DELTA_ENTRIES_MAX
+from ostiary.core.limit import KEY_CHANGES_COUNT_MAX, KEY_DELTA_ENTRIES_MAX
 from ostiary.snapshot import codec
 from ostiary.snapshot.keys import KeyDelta, KeyEntry, KeyTable, decode_delta, encode_base, encode_delta
 from ostiary.snapshot.purges import Purges, decode_purges, encode_purges
@@ -22,6 +24,13 @@ SNAPSHOT: Final = "snapshot"
 KEYS: Final = "keys"
 DELTA: Final = "keys.delta"
 PURGES: Final = "purges"
+_FRESH: Final = "keys.next"
+
+
+class Fresh(msgspec.Struct, frozen=True):
+    """All keys, written but not in use; `base` is what a delta without changes would say of them."""
+
+    base: KeyDelta
 
 
 class Publisher:
@@ -39,6 +48,12 @@ class Publisher:
     def keys(self) -> KeyDelta | None:
         """What was published of keys besides the base; None where nothing usable was."""
         return self._delta
+
+    @property
+    def full(self) -> bool:
+        """Whether the delta has grown beyond its bound, so that all keys are to be written anew. What stands in it is
+        known to workers all the same: a revocation does not wait for that."""
+        return self._delta is not None and len(self._delta.entries) > KEY_DELTA_ENTRIES_MAX
 
     def publish_snapshot(self, snapshot: Snapshot) -> bool:
         """Make this the snapshot workers go by; whether it is another one. OSError where it cannot be written."""
@@ -60,22 +75,40 @@ class Publisher:
         self, keys: Iterable[tuple[bytes, KeyEntry]], file_keys: Mapping[bytes, KeyEntry], place: int, now_ns: int
     ) -> None:
         """Write all keys anew: those of the database as of change number `place`, and those of the file."""
+        self.publish_fresh(self.prepare(keys, file_keys, place, now_ns), {}, file_keys, place)
+
+    def prepare(
+        self, keys: Iterable[tuple[bytes, KeyEntry]], file_keys: Mapping[bytes, KeyEntry], place: int, now_ns: int
+    ) -> Fresh:
+        """Write all keys anew beside those in use, for `publish_fresh`; any thread may, one at a time."""
         # Time makes generations of successive publishers differ; within one they only grow.
         generation = max((0 if self._delta is None else self._delta.generation) + 1, now_ns)
-        delta = KeyDelta(generation, {}, place, dict(file_keys))
+        write_atomically(self._directory / _FRESH, encode_base(generation, (*keys, *file_keys.items())))
+        return Fresh(KeyDelta(generation, {}, place, dict(file_keys)))
+
+    def publish_fresh(
+        self,
+        fresh: Fresh,
+        changes: Mapping[bytes, KeyEntry | None],
+        file_keys: Mapping[bytes, KeyEntry],
+        place: int,
+    ) -> None:
+        """Put in place what was prepared, with what changed since, up to change number `place`."""
+        delta = KeyDelta(fresh.base.generation, dict(changes), place, dict(file_keys))
         # The delta goes first: with neither the old nor the new base does it agree until both are in place, and a
         # reader that finds them apart keeps what it has.
         write_atomically(self._directory / DELTA, encode_delta(delta))
-        write_atomically(self._directory / KEYS, encode_base(generation, (*keys, *file_keys.items())))
+        (self._directory / _FRESH).replace(self._directory / KEYS)
+        _sync(self._directory)
         self._delta = delta
 
     def publish_changes(
         self, changes: Mapping[bytes, KeyEntry | None], file_keys: Mapping[bytes, KeyEntry], place: int
     ) -> bool:
         """Add changes of single keys (None: gone) up to change number `place`. False, and nothing written, where there
-        is no base yet or the delta would grow beyond its bound: then all keys are to be written anew."""
+        is no base yet or the delta would grow beyond KEY_CHANGES_COUNT_MAX: then all keys are to be written anew."""
         before = self._delta
-        if before is None or len(before.entries) + len(changes) > KEY_DELTA_ENTRIES_MAX:
+        if before is None or len(before.entries) + len(changes) > KEY_CHANGES_COUNT_MAX:
             return False
         delta = KeyDelta(before.generation, {**before.entries, **changes}, place, dict(file_keys))
         if delta != before:
@@ -121,7 +154,11 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    folder = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

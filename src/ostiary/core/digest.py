@@ -37,7 +37,11 @@ class KeyedDigest:
 
     def hexdigest(self, message: bytes) -> str:
         """The same in hex."""
-        return self.digest(message).hex()
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.hexdigest()
 
     def start(self) -> "RunningDigest":
         """A digest over a message that comes in pieces."""

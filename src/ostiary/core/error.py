@@ -70,6 +70,8 @@ class Code(StrEnum):
     IDEMPOTENCY_MISMATCH = "idempotency.mismatch"
     IDEMPOTENCY_IN_FLIGHT = "idempotency.in_flight"
     IDEMPOTENCY_NOT_REPLAYABLE = "idempotency.not_replayable"
+    REVIEW_EXPIRED = "review.expired"
+    REVIEW_DECLINED = "review.declined"
     AUDIT_UNAVAILABLE = "audit.unavailable"
     HEDGE_LOST = "hedge.lost"
     MODEL_BUSY = "model.busy"
@@ -93,6 +95,9 @@ class Code(StrEnum):
     UPSTREAM_OVERLOADED = "upstream.overloaded"
     UPSTREAM_ERROR = "upstream.error"
     UPSTREAM_UNAVAILABLE = "upstream.unavailable"
+    UPSTREAM_SCHEMA = "upstream.schema"
+    UPSTREAM_QUALITY = "upstream.quality"
+    GUARD_ANSWER = "guard.answer"
     CONFIG_INVALID = "config.invalid"
     STORE_UNAVAILABLE = "store.unavailable"
     JOURNAL_CORRUPT = "journal.corrupt"
@@ -285,6 +290,15 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
             "Look up what it did; a new key does it again.",
             False,
         ),
+        Code.REVIEW_EXPIRED: Reason(
+            410,
+            "The ticket has ended: nobody decided in time, or the decision is no longer kept.",
+            "Make the call again.",
+            False,
+        ),
+        Code.REVIEW_DECLINED: Reason(
+            422, "A person looked at the call and declined to answer it.", "Ask for something else.", False
+        ),
         Code.AUDIT_UNAVAILABLE: Reason(
             503,
             "The audit journal cannot be written, so no call may go out.",
@@ -359,6 +373,24 @@ REASONS: Final[Mapping[Code, Reason]] = MappingProxyType(
             "Every target of the model failed lately and rests.",
             "Retry after the time in `retry-after`.",
             True,
+        ),
+        Code.UPSTREAM_SCHEMA: Reason(
+            502,
+            "The model's answer is no JSON, or does not fit the schema that the request asked for, and no fallback's does.",
+            "Retry, ask for a simpler schema, or use a model that keeps to schemas.",
+            True,
+        ),
+        Code.UPSTREAM_QUALITY: Reason(
+            502,
+            "The model's answer is poor by what the model's entry calls so, and no fallback's is better.",
+            "Retry, or ask for something else: `x-request-id` leads to the record, which says what was found.",
+            True,
+        ),
+        Code.GUARD_ANSWER: Reason(
+            502,
+            "A guard kept the answer back. No guard looks at answers in this version, so nothing gives this reason yet.",
+            "Ask for something else.",
+            False,
         ),
         Code.CONFIG_INVALID: Reason(0, "The configuration is not valid.", "Correct the file and line named.", False),
         Code.STORE_UNAVAILABLE: Reason(0, "The database cannot be used.", "See the message.", True),

@@ -28,6 +28,8 @@ class Kind(IntEnum):
     RECOVERED = 6
     RETIRED = 7
     ALERT = 8
+    CHANGE = 9
+    REVIEWED = 10
 
 
 class Outcome(StrEnum):
@@ -110,7 +112,7 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     people are HMACs. `error` is the stable reason code. `cache` is `hit`, `semantic` or `stale` for an answer that was kept, `replay` for a repetition.
     `degraded` says that the model's entry gave a ready answer instead of the failure in `fallback`.
     `route` holds the first TARGETS_SKIPPED_MAX targets that the call was kept from and, where there are any, `strategy` how
-    the others were ordered.
+    the others were ordered. `ticket` is that of a call handed over to a person.
     """
 
     request_id: str
@@ -157,6 +159,7 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     route: tuple[Skipped, ...] = ()
     shadow_of: str = ""
     project: str = ""
+    ticket: str = ""
 
 
 class Unauthenticated(msgspec.Struct, frozen=True):
@@ -197,6 +200,21 @@ class Retired(msgspec.Struct, frozen=True):
     aborted: int
 
 
+class Reviewed(msgspec.Struct, frozen=True):
+    """A person decided on a call that was handed over: who, which way, and of what was said its digest alone, as digests
+    of contents are made. `waited_ms` is how long the call had waited."""
+
+    at_ns: int
+    ticket: str
+    request_id: str
+    tenant: str
+    by: str
+    verdict: str
+    waited_ms: int
+    decision_digest: str
+    digest_key: str
+
+
 class BudgetAlert(msgspec.Struct, frozen=True, omit_defaults=True):
     """A share of a scope's budget was reached for the first time in the period from `start` to `end` (seconds since 1970).
     `spent_*` is what had been spent by then, `budget_*` the budget as it stood (None: no bound of that kind)."""
@@ -211,3 +229,18 @@ class BudgetAlert(msgspec.Struct, frozen=True, omit_defaults=True):
     budget_nano: int | None = None
     budget_tokens: int | None = None
     currency: str = "USD"
+
+
+class Changed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An operator's change of tenants, teams, keys or anything else in the database: who did what to which object, when, as
+    the outbox had it under `number`. `id` is the change's own: where one stands in the journals of two replicas, because
+    one of them died between writing and saying so, it is the same."""
+
+    id: str
+    number: int
+    at_ns: int
+    actor: str
+    action: str
+    tenant: str = ""
+    object_id: str = ""
+    detail: dict[str, str | int | list[str] | None] = {}

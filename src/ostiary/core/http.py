@@ -20,10 +20,19 @@ class Origin(msgspec.Struct, frozen=True, cache_hash=True):
 JSON_TYPE: Final[Header] = (b"content-type", b"application/json")
 
 
+class Accepted(msgspec.Struct, frozen=True):
+    """A request whose head is taken: its body may come, up to `body_bytes_max`. `context` is the application's own
+    value, handed back with the body."""
+
+    body_bytes_max: int
+    context: object
+
+
 class RequestHead(msgspec.Struct, frozen=True):
     """The head of a request as it arrived. `path` is raw, `query` what follows the first "?"; `headers` by lower-case
     name, where a name that may repeat has its values joined. `peer` is the client's address, `at` the monotonic
-    time of its first byte."""
+    time of its first byte. `before` is what was made of the same head when it last came on this connection, if it did: the
+    same but for its content-length."""
 
     method: str
     path: bytes
@@ -31,6 +40,7 @@ class RequestHead(msgspec.Struct, frozen=True):
     headers: dict[bytes, bytes]
     peer: str
     at: float
+    before: Accepted | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -39,14 +49,6 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: tuple[Header, ...]
     body: bytes
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """A request whose head is taken: its body may come, up to `body_bytes_max`. `context` is the application's own
-    value, handed back with the body."""
-
-    body_bytes_max: int
-    context: object
 
 
 def header(headers: Sequence[Header], name: bytes) -> bytes | None:

@@ -10,6 +10,7 @@ from typing import Final
 REQUEST_LINE_BYTES_MAX: Final = 8 * 1024
 HEADER_COUNT_MAX: Final = 100
 HEADER_BYTES_MAX: Final = 32 * 1024
+KNOWN_HEAD_BYTES_MAX: Final = 4 * 1024
 BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 BODY_CHUNKS_MAX: Final = 65_536
 BODIES_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -24,6 +25,7 @@ KEEPALIVE_IDLE_SECONDS_MAX: Final = 75.0
 WRITE_STALL_SECONDS_MAX: Final = 30.0
 LINGER_SECONDS_MAX: Final = 2.0
 WRITE_BUFFER_BYTES_MAX: Final = 64 * 1024
+GATHERED_BYTES_MAX: Final = 64 * 1024
 UNSENT_BYTES_MAX: Final = 128 * 1024
 DRAIN_SECONDS_MAX: Final = 30.0
 STREAM_KEEPALIVE_SECONDS: Final = 15.0
@@ -58,7 +60,12 @@ WAITING_REQUESTS_MAX: Final = 1_000
 WAIT_SECONDS: Final = 5.0
 LAG_SECONDS: Final = 0.25
 MEMORY_SHARE_MAX: Final = 0.85
-LAG_LOOK_SECONDS: Final = 0.05
+MEMORY_RESET_SHARE_MAX: Final = 0.92
+RESET_BYTES_MIN: Final = 64 * 1024
+BODY_COPIES_COUNT: Final = 4
+BODIES_BYTES_MIN: Final = 1024 * 1024
+LARGE_BODY_BYTES_MIN: Final = 64 * 1024
+LAG_LOOK_SECONDS: Final = 0.1
 LAG_LOOKS_COUNT: Final = 3
 YIELD_AFTER_CALLS_COUNT: Final = 8
 TEAM_WEIGHT_COUNT_MAX: Final = 1_000
@@ -92,6 +99,14 @@ ANSWERS_UNDER_WAY_MAX: Final = 64
 ANSWERS_WAITING_BYTES_MAX: Final = 8 * 1024 * 1024
 FLIGHT_WAITERS_MAX: Final = 4_096
 FLIGHT_WAIT_SECONDS_MAX: Final = 60.0
+
+# Calls handed over to a person.
+REVIEW_BODY_BYTES_MAX: Final = 1024 * 1024
+REVIEWS_WAITING_COUNT_MAX: Final = 1_000
+REVIEW_SECONDS: Final = 3 * 24 * 3_600
+REVIEW_SECONDS_MAX: Final = 30 * 24 * 3_600
+REVIEW_ANSWER_CHARS_MAX: Final = 100_000
+REVIEW_POLL_SECONDS: Final = 5
 
 # --- limits and budgets -----------------------------------------------------------------------------------
 RATE_SCOPES_MAX: Final = 100_000
@@ -147,6 +162,8 @@ CHOICES_MAX: Final = 16
 STOP_SEQUENCES_MAX: Final = 16
 MAX_TOKENS_MAX: Final = 1_000_000
 EMBEDDING_INPUTS_MAX: Final = 2_048
+EMBEDDING_PARTS_MAX: Final = 128
+"""Requests in which the texts of one call are put to a provider that takes fewer at once."""
 COMPLETION_PROMPTS_MAX: Final = 256
 MODERATION_INPUTS_MAX: Final = 1_024
 IMAGES_MAX: Final = 16
@@ -160,6 +177,14 @@ METADATA_BYTES_MAX: Final = 4 * 1024
 METADATA_KEYS_MAX: Final = 16
 METADATA_VALUE_BYTES_MAX: Final = 256
 DROPPED_FIELDS_CHARS_MAX: Final = 2_000
+
+# --- an answer that is judged -----------------------------------------------------------------------------
+SCHEMA_ANSWER_BYTES_MAX: Final = 1024 * 1024
+SCHEMA_STEPS_COUNT_MAX: Final = 200_000
+SCHEMA_DEPTH_MAX: Final = 200
+JUDGED_AT_ONCE_CHARS_MAX: Final = 16 * 1024
+JUDGED_AT_ONCE_STEPS_COUNT_MAX: Final = 2_000
+QUALITY_TEXT_CHARS_MAX: Final = 16 * 1024
 
 # --- what an upstream may send ----------------------------------------------------------------------------
 UPSTREAM_HEADER_BYTES_MAX: Final = 64 * 1024
@@ -214,6 +239,8 @@ JOURNAL_SYNC_SECONDS: Final = 0.008
 JOURNAL_STALL_SECONDS_MAX: Final = 5.0
 JOURNAL_UNSYNCED_BYTES_MAX: Final = 32 * 1024 * 1024
 JOURNAL_DRAIN_SECONDS: Final = 10.0
+JOURNAL_CHANGES_SEGMENT_BYTES: Final = 1024 * 1024
+"""The files of the ops process's own chain, which holds operators' changes alone."""
 ORIGIN_SEEN_SECONDS: Final = 15.0
 ORIGIN_SILENCE_SECONDS: Final = 60.0
 
@@ -233,9 +260,10 @@ SECRETS_POLL_SECONDS: Final = 1.0
 CONFIG_POLL_SECONDS: Final = 0.5
 ROWS_POLL_SECONDS: Final = 0.4
 KEY_DELTA_ENTRIES_MAX: Final = 1_000
+KEY_CHANGES_COUNT_MAX: Final = 10_000
 KEY_OVERLAP_SECONDS_MAX: Final = 90 * 86_400
-PROJECTOR_POLL_SECONDS: Final = 0.25
-PROJECTOR_BATCH_RECORDS: Final = 1_000
+PROJECTOR_POLL_SECONDS: Final = 0.5
+PROJECTOR_BATCH_RECORDS: Final = 4_000
 SUPPLIED_KEY_CHARS_MIN: Final = 24
 
 # --- a database on another machine ------------------------------------------------------------------------
@@ -247,6 +275,7 @@ STORE_TRANSACTION_SECONDS_MAX: Final = 45.0
 STORE_LOCK_SECONDS: Final = 5.0
 STORE_RETRY_SECONDS: Final = 0.25
 STORE_RETRY_SECONDS_MAX: Final = 4.0
+STORE_LOG_BYTES_KEPT_MAX: Final = 8 * 1024 * 1024
 STORE_MIGRATION_WAIT_SECONDS: Final = 60.0
 USAGE_PARTITIONS_AHEAD_COUNT: Final = 3
 USAGE_UPKEEP_SECONDS: Final = 3_600.0
@@ -257,6 +286,12 @@ MODELS_PAGE_COUNT_MAX: Final = 1_000
 
 WEBHOOK_ANSWER_BYTES_MAX: Final = 65_536
 """What an application's webhook may say instead of a failure."""
+
+CHANGES_CLAIM_SECONDS: Final = 60
+"""For so long changes belong to the replica that takes them into its journal."""
+
+CHANGES_BATCH_COUNT: Final = 500
+"""Changes taken into the journal at once."""
 
 ALERT_ATTEMPT_SECONDS_MAX: Final = 45
 """How long an attempt to tell an alert may take in all."""

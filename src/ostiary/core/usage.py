@@ -48,22 +48,7 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def plain(self) -> bool:
         """Whether nothing but tokens of no further kind was consumed."""
-        return not (
-            self.cached_tokens
-            or self.cache_write_tokens
-            or self.reasoning_tokens
-            or self.input_audio_tokens
-            or self.output_audio_tokens
-            or self.accepted_prediction_tokens
-            or self.rejected_prediction_tokens
-            or self.input_image_tokens
-            or self.images
-            or self.audio_milliseconds
-            or self.characters
-            or self.search_units
-            or self.output_image_tokens
-            or self.cache_write_1h_tokens
-        )
+        return self == Usage(self.input_tokens, self.output_tokens)
 
     @property
     def total_tokens(self) -> int:

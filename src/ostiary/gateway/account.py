@@ -28,6 +28,8 @@ Share = Callable[[tuple[LimitedRow, ...]], tuple[LimitedRow, ...]]
 """Which part of some limits a call takes."""
 
 _NOTHING: Final = Usage()
+_FREE: Final = Nano(0)
+_SECOND: Final = 1_000_000_000
 
 
 class Account:
@@ -50,7 +52,7 @@ class Account:
         """Take the call's share of every limit it falls under, or of none; `share` says which part of each it takes,
         where that is not all. To be awaited where others must be asked. Raises CallerError limit.*."""
         self.bound = bound
-        rows = grant.limits_of(self._draft.end_user)
+        rows = grant.limits if grant.each_limit is None else grant.limits_of(self._draft.end_user)
         if share is not None:
             rows = share(rows)
         if rows:
@@ -73,23 +75,25 @@ class Account:
         """Hold an upper bound of the cost for the dearest target, and refuse what may not go out unpriced; to be awaited
         where others must be asked. Raises CallerError price.unknown or budget.exhausted, GatewayError
         counters.unavailable."""
-        bound = self.bound
+        world, bound = self._world, self.bound
         pricing = self._index.snapshot.pricing
-        seconds = self._seconds()
-        dearest = 0
+        seconds = world.clock.now_ns() // _SECOND
+        dearest = _FREE
         for target in route.targets:
             most = price.most(target.price(seconds), pricing, bound)
             if most is None:
                 raise CallerError(Code.PRICE_UNKNOWN, f"No price is known for {target.name}.", param="model")
             dearest = max(dearest, most)
-        budgets = grant.budgets_of(self._draft.end_user)
+        budgets = grant.budgets if grant.each_budget is None else grant.budgets_of(self._draft.end_user)
         if grant.raised:
             budgets = as_of(seconds, budgets)
-        hold = self._world.holds.reserve(Nano(dearest), bound.total_tokens, budgets, seconds)
-        if isinstance(hold, asyncio.Future):
-            return self._reserved(hold, dearest, seconds)
-        self._keep(hold, dearest, seconds)
-        return None
+        hold = world.holds.reserve(dearest, bound.total_tokens, budgets, seconds)
+        if isinstance(hold, Hold):
+            self._hold = hold
+            return None
+        if isinstance(hold, Exhausted):
+            raise exhausted(hold, dearest, bound, seconds)
+        return self._reserved(hold, dearest, seconds)
 
     async def _reserved(self, asked: asyncio.Future[Hold | Exhausted], dearest: int, seconds: int) -> None:
         try:
@@ -98,11 +102,8 @@ class Account:
             if asked.done() and not asked.cancelled() and asked.exception() is None:
                 given = asked.result()
                 if isinstance(given, Hold):
-                    self._world.holds.settle(given, Nano(0), 0, self._seconds())
+                    self._world.holds.settle(given, _FREE, 0, self._seconds())
             raise
-        self._keep(hold, dearest, seconds)
-
-    def _keep(self, hold: Hold | Exhausted, dearest: int, seconds: int) -> None:
         if isinstance(hold, Exhausted):
             raise exhausted(hold, dearest, self.bound, seconds)
         self._hold = hold
@@ -111,52 +112,59 @@ class Account:
         """Hold nothing, yet charge what will be consumed to every budget: for what was not asked for beforehand."""
         seconds = self._seconds()
         budgets = as_of(seconds, grant.budgets_of(self._draft.end_user))
-        hold = self._world.holds.reserve(Nano(0), 0, budgets, seconds)
+        hold = self._world.holds.reserve(_FREE, 0, budgets, seconds)
         self._hold = hold if isinstance(hold, Hold) else None  # what costs nothing needs no room
 
-    async def open(self, target: str) -> None:
-        """The opening record. Nothing has gone upstream yet, and nothing will unless this succeeds. Raises GatewayError
-        audit.unavailable."""
+    def open(self, target: str) -> Awaitable[None] | None:
+        """The opening record; to be awaited where it must be on the disk first. Nothing has gone upstream yet, and nothing
+        will unless this succeeds. Raises GatewayError audit.unavailable."""
         opened = self._draft.opened(self._world.clock.now_ns(), target)
-        self.receipt = self._append(Kind.OPENED, record.encode(opened))
-        await self.synced(self.receipt)
+        self.receipt = receipt = self._append(Kind.OPENED, record.encode(opened), -1)
+        return self.synced(receipt) if self._world.synced_first else None
 
     def close(self, outcome: Outcome) -> Receipt | None:
         """Settle the hold and write the one closing record. Raises GatewayError audit.unavailable."""
-        draft = self._draft
-        self.settle(Nano(0) if draft.cost is None else draft.cost.nano)
+        draft, world = self._draft, self._world
+        clock = world.clock
+        at_ns, now = clock.now_ns(), clock.monotonic()
+        self._settle(_FREE if draft.cost is None else draft.cost.nano, at_ns // _SECOND, now)
         opened = -1 if self.receipt is None else self.receipt.sequence
-        clock = self._world.clock
-        closed = draft.closed(outcome, opened, clock.now_ns(), clock.monotonic())
+        closed = draft.closed(outcome, opened, at_ns, now)
         kind = Kind.DENIED if outcome is Outcome.DENIED else Kind.CLOSED
         self.recorded = True
         payload = record.encode(closed)
         try:
-            receipt = self._append(kind, payload)
+            receipt = self._append(kind, payload, opened)
         except Exception:
             if opened >= 0:
-                self._world.journal.defer(kind, payload)
+                world.journal.defer(kind, payload)
             raise
-        self._world.observer.closed(closed)
+        world.observer.closed(closed)
         return receipt
 
-    def settle(self, nano: Nano) -> None:
+    def drop(self) -> None:
+        """Give back what is still held and taken, for whatever reason the call has ended; nothing of it where its closing
+        record was written."""
+        if self._hold is not None or self._taken is not None:
+            self._settle(_FREE, self._seconds(), self._world.clock.monotonic())
+
+    def _settle(self, nano: Nano, seconds: int, now: float) -> None:
         """Give back what was held beyond `nano` and what was taken beyond the usage; once, however often it is called."""
-        hold, self._hold = self._hold, None
+        hold, taken = self._hold, self._taken
+        self._hold = self._taken = None
         draft, world = self._draft, self._world
         if hold is not None:
-            for alert in world.holds.settle(hold, nano, draft.usage.total_tokens, self._seconds()):
+            for alert in world.holds.settle(hold, nano, draft.usage.total_tokens, seconds):
                 world.alerts.tell(alert)
-        taken, self._taken = self._taken, None
         if taken is not None:
             used = draft.usage.total_tokens if draft.cost is not None or hold is not None else None
-            world.limits.end(taken, used, world.clock.monotonic())
+            world.limits.end(taken, used, now)
 
     def release(self) -> None:
         """Give back what was held, where another account is charged."""
         hold, self._hold = self._hold, None
         if hold is not None:
-            self._world.holds.settle(hold, Nano(0), 0, self._seconds())
+            self._world.holds.settle(hold, _FREE, 0, self._seconds())
 
     async def synced(self, receipt: Receipt | None) -> None:
         """Wait until a record is on the disk, where the operator asked for that. Raises GatewayError
@@ -168,7 +176,7 @@ class Account:
                 if not self._goes_on_unrecorded():
                     raise
 
-    def _append(self, kind: Kind, payload: bytes) -> Receipt | None:
+    def _append(self, kind: Kind, payload: bytes, closes: int) -> Receipt | None:
         """Append a record; where the operator chose `continue`, a call of unregulated data may go on without."""
         world = self._world
         try:
@@ -176,7 +184,7 @@ class Account:
                 gap = Gap(world.gap_from_ns, world.clock.now_ns(), world.gap_calls, Code.AUDIT_UNAVAILABLE)
                 world.journal.append(Kind.GAP, record.encode(gap))
                 world.gap_calls = 0
-            return world.journal.append(kind, payload)
+            return world.journal.append(kind, payload, closes)
         except GatewayError:
             if not self._goes_on_unrecorded():
                 raise
@@ -193,4 +201,4 @@ class Account:
         return True
 
     def _seconds(self) -> int:
-        return self._world.clock.now_ns() // 1_000_000_000
+        return self._world.clock.now_ns() // _SECOND

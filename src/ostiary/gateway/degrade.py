@@ -20,9 +20,10 @@ from ostiary.gateway.account import Account
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.recall import Recollection
+from ostiary.gateway.handover import handed_over
 from ostiary.gateway.ports import Kept, PhaseTimeouts, UpstreamRequest
 from ostiary.gateway.relay import stream_headers
-from ostiary.gateway.route.plan import TRY_NEXT
+from ostiary.gateway.route.plan import JUDGED, TRY_NEXT
 from ostiary.gateway.routing import judge
 from ostiary.gateway.task import Task
 from ostiary.gateway.task.chat import Chat
@@ -37,7 +38,7 @@ PLACES: Final = ("reason", "request_id", "model", "retry_after_seconds")
 """What a text may have filled in."""
 
 _OK: Final = 200
-_STOOD_IN_FOR: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED} | {Code.UPSTREAM_UNAVAILABLE}
+_STOOD_IN_FOR: Final = TRY_NEXT - {Code.REQUEST_UNSUPPORTED} | {Code.UPSTREAM_UNAVAILABLE} | JUDGED
 """Failures for which an old answer may stand in."""
 
 _WORD: Final = re.compile(r"\w+")
@@ -52,6 +53,7 @@ class Call(Protocol):
     draft: Draft
     account: Account
     task: Task
+    body: bytes
     degraded: DegradedRow | None
     recollection: Recollection | None
 
@@ -119,6 +121,11 @@ async def _ready(call: Call, task: Chat, row: DegradedRow, error: OstiaryError) 
     world, draft = call.world, call.draft
     holds = judge(world, call.arrival, draft, call.account.bound, task.need)
     for one in fitting(row, error.code, task.question, holds):
+        if one.handover is not None:
+            ticket = await handed_over(call, one.handover, error)
+            if ticket is not None:
+                return ticket
+            continue
         if one.webhook is None:
             text: str | None = written(one.text, error, draft.request_id, draft.original_model)
         else:

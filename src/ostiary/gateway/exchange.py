@@ -14,9 +14,10 @@ What this file guarantees, each proven in tests/exchange:
 
 import asyncio
 import functools
+from collections.abc import Awaitable
 from typing import Final
 
-from ostiary.core.decision import Allow, Decision, Deny
+from ostiary.core.decision import Allow, Deny
 from ostiary.core.digest import RunningDigest
 from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
 from ostiary.core.event import Outcome
@@ -30,7 +31,7 @@ from ostiary.core.limit import (
 from ostiary.core.usage import Cost, Nano, Usage
 from ostiary.gateway.account import Account
 from ostiary.gateway.admit.bounds import DEFAULT
-from ostiary.gateway.admit.gate import Queued
+from ostiary.gateway.admit.gate import SHORT_OF_MEMORY, Queued
 from ostiary.gateway.affording import afforded
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
@@ -38,27 +39,27 @@ from ostiary.gateway.cache.recall import SEMANTIC, Recall, Recollection
 from ostiary.gateway.degrade import ready_answer
 from ostiary.gateway.dialect import ProviderDialect
 from ostiary.gateway.guard.screen import screen_request
-from ostiary.gateway.heading import limits, similar, told
+from ostiary.gateway.handover import ACCEPTED
+from ostiary.gateway.heading import joined, limits, similar, told
 from ostiary.gateway.hedge import Race, races
-from ostiary.gateway.memory import left, prompt_key, recollection
+from ostiary.gateway.judging import check_answer, check_silence
+from ostiary.gateway.memory import left, recollection
 from ostiary.gateway.meter import price
+from ostiary.gateway.parts import Parts, whole
 from ostiary.gateway.policy.access import Grant
-from ostiary.gateway.ports import Kept, Recording, Sink, UpstreamReply
+from ostiary.gateway.ports import SHED, Kept, Recording, Sink, UpstreamReply
 from ostiary.gateway.relay import Carrier
-from ostiary.gateway.repeat import KEY_HEADER, NOT_DONE, REPLAYED, Again, claim
+from ostiary.gateway.repeat import KEY_HEADER, REPLAYED, Again, claim, was_done
 from ostiary.gateway.route.keys import ProviderKey
 from ostiary.gateway.route.plan import TRY_NEXT, Plan, instead
-from ostiary.gateway.routing import check_places, free_place, pause, routed
+from ostiary.gateway.routing import check_places, free_place, may_go_on, pause, routed
 from ostiary.gateway.sending import Sending, attempt
 from ostiary.gateway.tape import Tape
-from ostiary.gateway.task import Task, Terms, Told
+from ostiary.gateway.task import Task, Told
 from ostiary.gateway.task.table import TASKS
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Target
 from ostiary.snapshot.tables import DegradedRow, ModelRow
-
-_UNSENT: Final = (Code.REQUEST_UNSUPPORTED, Code.MODEL_BUSY)
-"""Failures that cost the provider nothing: another attempt is no load on anyone."""
 
 _NOTHING: Final = Usage()
 
@@ -99,26 +100,28 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer the call through the sink and record it, whatever happens."""
-        self.world.open_calls += 1
+        world, account = self.world, self.account
+        world.open_calls += 1
         try:
             self._admit()
             model, fallbacks = self._decide()
             self.degraded = model.degraded
             await self._enter(model)
             if KEY_HEADER in self.arrival.headers:
-                self.recording, again = await claim(self.world, self.arrival, self.draft)
+                self.recording, again = await claim(world, self.arrival, self.draft)
                 if again is not None:
                     await self._repeat(again)
                     return
                 assert isinstance(self.sink, Tape)
                 self.sink.recording = self.recording
-            waits = self.account.limit(self.grant, self.task.bound(self.cap))
+            waits = account.limit(self.grant, self.task.bound(self.cap))
             if waits is not None:
                 await waits
-            self.recollection = recollection(self)
-            bound, need = self.account.bound, self.task.need
+            if model.cache is not None:
+                self.recollection = recollection(self)
+            bound, need = account.bound, self.task.need
             route = routed(
-                self.world,
+                world,
                 self.index,
                 self.arrival,
                 self.draft,
@@ -127,38 +130,34 @@ class Exchange:
                 bound=bound,
                 need=need,
             )
-            if self.recollection is not None:
-                patience = max(min(self.deadline - self.world.clock.monotonic(), FLIGHT_WAIT_SECONDS_MAX), 0.0)
-                kept = await self.recollection.find(self._seconds(), patience)
-                if kept is not None:
-                    await self._replay(kept)
-                    return
+            if self.recollection is not None and await self._recalled(self.recollection):
+                return
             if fallbacks:
                 route = await afforded(self, route, fallbacks)
-            elif (waits := self.account.reserve(self.grant, route)) is not None:
+            elif (waits := account.reserve(self.grant, route)) is not None:
                 await waits
-            await self.account.open(route.targets[0].name)
+            if (waits := account.open(route.targets[0].name)) is not None:
+                await waits
             await self._attempt(route)
         except OstiaryError as error:
             await self._fail(error)
-        except asyncio.CancelledError:
-            await self._cancelled()
+        except asyncio.CancelledError as cancelled:
+            await self._cancelled(shed=cancelled.args == (SHED,))
         except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours must still be answered and recorded
             self.draft.error_class = type(error).__name__
             await self._fail(
                 GatewayError(Code.GATEWAY_INTERNAL, "The gateway failed; the request id helps to find out why.")
             )
         finally:
-            left(self)
+            if self.recollection is not None:
+                left(self)
             if self.recording is not None:
-                done = self.draft.cache or (
-                    not self.draft.degraded and self.account.receipt is not None and self.draft.error not in NOT_DONE
-                )
+                done = was_done(self.draft, account.receipt)
                 self.recording.finish() if done else self.recording.drop()
-            self.account.settle(Nano(0))
-            self.world.open_calls -= 1
+            account.drop()
+            world.open_calls -= 1
             if self.entered:
-                self.world.gates.worker.leave()
+                world.gates.worker.leave()
 
     async def _enter(self, model: ModelRow) -> None:
         """Take a place of the worker, or wait for one. Raises GatewayError gateway.overloaded or model.busy."""
@@ -210,38 +209,30 @@ class Exchange:
         return model, fallbacks
 
     def _allowed(self) -> ModelRow:
-        verdict: Grant | Decision = self.task.grant(self.grants, self.arrival.principal)
-        if isinstance(verdict, Grant):
-            grant = verdict
-            verdict = grant.decide(self.task.ask(self.task.model, self.draft.label))
-            if isinstance(verdict, Allow):
-                self.grant = grant
-                self.cap = verdict.max_tokens_cap
-                if grant.budgets or grant.each_budget is not None:
-                    # A hold on a budget is only as good as the bound it stands on.
-                    default = grant.model.default_max_tokens
-                    if default is not None and (self.cap is None or default < self.cap):
-                        self.cap = default
-                return grant.model
-        assert isinstance(verdict, Deny)
-        raise CallerError(verdict.code, verdict.message, param=verdict.param)
+        task = self.task
+        grant = task.grant(self.grants, self.arrival.principal)
+        verdict = grant if isinstance(grant, Deny) else grant.decide(task.ask(task.model, self.draft.label))
+        if isinstance(verdict, Deny):
+            raise CallerError(verdict.code, verdict.message, param=verdict.param)
+        assert isinstance(grant, Grant)
+        self.grant, self.cap = grant, grant.cap
+        return grant.model
 
     async def _attempt(self, route: Plan) -> None:
         """Try the targets in order until one answers; where all failed, again after a pause, as often as the model
-        allows. Each attempt starts from the client's original call, and each but the first is paid for out of the
-        retry budget of the target that failed, so that a provider's bad day is not answered with more load."""
+        allows. Each attempt starts from the client's original call, and none is more load on a provider that has trouble
+        than its retry budget pays for."""
         targets = route.targets
         world = self.world
-        attempts = targets[0].model.attempts
-        allowed = min(attempts or len(targets), ATTEMPTS_MAX)
         first_error: OstiaryError | None = None
         place = turns = 0
         while True:
-            place = free_place(world, self.draft, route, place)
+            if targets[place].gate:
+                place = free_place(world, self.draft, route, place)
             self.target = target = targets[place]
             if place >= route.fallback_from:
                 self.draft.fallback = instead(route) if first_error is None else first_error.code
-            gate = world.gates.of(target)
+            gate = world.gates.of(target) if target.gate else None
             before = self.attempts
             hedge = None if target.model.hedge is None else races(self, route, place)
             try:
@@ -262,10 +253,11 @@ class Exchange:
                     raise
                 now = world.clock.monotonic()
                 place = following
+                attempts = targets[0].model.attempts
                 turns += 0 if self.attempts == before else 1 + (hedge is not None and self.raced >= 0)
-                if turns >= allowed or now >= self.deadline:
+                if turns >= min(attempts or len(targets), ATTEMPTS_MAX) or now >= self.deadline:
                     raise first_error from None
-                if error.code not in _UNSENT and not world.health.of(target.name, now).may_retry(now):
+                if not may_go_on(world, target, None if place < 0 else targets[place], error, now):
                     raise first_error from None
                 if place < 0 and attempts is not None:
                     place = await pause(world, targets, error, attempts=self.attempts, deadline=self.deadline)
@@ -278,7 +270,8 @@ class Exchange:
         """One attempt at a target: with another secret of its provider where only the first was at fault."""
         self.began, self.credential, self.produced_bytes = self.world.clock.monotonic(), "", 0
         self.draft.provider, self.draft.request_model = target.provider.name, target.request_model
-        self.draft.told_by("", "")
+        if self.attempts > 1:
+            self.draft.told_by("", "")
         here = self.task.here(target)
         if here is not None:
             self.draft.usage_estimated = True
@@ -286,8 +279,8 @@ class Exchange:
             return
         tried: list[ProviderKey] = []
         while True:
-            sending = self.prepared(target, tried)
-            self.follow(sending)
+            sending = attempt(self, target, tried)
+            self._sent(sending)
             try:
                 await self.deliver(sending, await sending.reach(raw=self.task.raw))
             except OstiaryError as error:
@@ -303,20 +296,14 @@ class Exchange:
                 sending.succeeded()
                 return
 
-    def prepared(self, target: Target, tried: list[ProviderKey] | None = None) -> Sending:
-        """An attempt at a target, begun, from the client's original call; `tried` are the secrets it was made with
-        before. Raises CallerError request.unsupported, UpstreamError where every secret rests."""
-        drop = self.arrival.options.drop_unsupported or target.model.drop_unsupported
-        terms = Terms(self.cap, drop, prompt_key(self.world, self.draft, target))
-        tried, first = [] if tried is None else tried, self.attempts == 1
-        return attempt(
-            self.world, self.arrival, self.task, target, terms, deadline=self.deadline, tried=tried, first=first
-        )
-
     def follow(self, sending: Sending) -> None:
-        """Keep on record what is so of this attempt."""
+        """Keep on record where this attempt goes, and what is so of it."""
         draft, self.target = self.draft, sending.target
         draft.provider, draft.request_model = sending.target.provider.name, sending.target.request_model
+        self._sent(sending)
+
+    def _sent(self, sending: Sending) -> None:
+        draft = self.draft
         if sending.dropped or draft.dropped_fields:
             draft.left_out(sending.dropped)
         self.began = draft.sent_at = sending.began
@@ -324,14 +311,15 @@ class Exchange:
 
     async def deliver(self, sending: Sending, reply: UpstreamReply) -> None:
         """Give the client the answer of an attempt, to its end."""
-        if self.began != sending.began or self.target is not sending.target:
-            self.follow(sending)
         task, target, provider = self.task, sending.target, sending.provider
         self.draft.first_byte_at = sending.first_byte_at
         if self.draft.stream or task.raw:
             await self._deliver_stream(target, provider, reply)
             return
-        body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
+        if isinstance(reply, Parts):
+            body = await whole(self, target, provider, reply)
+        else:
+            body = await reply.read(UPSTREAM_BODY_BYTES_MAX)
         await self._deliver(target, task.told(target, provider, reply.headers, body, self._seconds()))
 
     def commit(self, target: Target, relay: Carrier) -> None:
@@ -347,15 +335,26 @@ class Exchange:
         draft.told_by(told.response_model, told.finish_reason)
         self.produced_bytes = told.produced_bytes
         draft.first_content_at = self.world.clock.monotonic()
-        self.charge(target, told.usage, self.produced_bytes)
+        self.charge(target, told.usage, told.produced_bytes)
+        if self.grant.model.checks is not None:
+            await check_answer(self, self.grant.model.checks, target, told)
         self._note_attempt(target, None)
         draft.answer_digest = self.world.digests.content(told.body)
-        await self._succeed()
+        if (waits := self._succeed()) is not None:
+            await waits
         if self.recollection is not None:
             self.recollection.restart()
             self.recollection.collect(told.body)
             await self._keep(self.recollection, told.headers, b"")
         self.sink.answer(200, told.headers + self._headers(), told.body)
+
+    async def _recalled(self, recollection: Recollection) -> bool:
+        """Give a kept answer, if there is one."""
+        patience = max(min(self.deadline - self.world.clock.monotonic(), FLIGHT_WAIT_SECONDS_MAX), 0.0)
+        kept = await recollection.find(self._seconds(), patience)
+        if kept is not None:
+            await self._replay(kept)
+        return kept is not None
 
     async def _replay(self, kept: Kept) -> None:
         """Give a kept answer: recorded like any other, at no cost."""
@@ -371,10 +370,12 @@ class Exchange:
         if draft.cost is None:
             draft.consumed(_NOTHING, Cost(Nano(0)), estimated=False)
         draft.answer_digest = self.world.digests.content(b"".join(kept.pieces))
-        await self._succeed()
+        status = ACCEPTED if draft.ticket else 200
+        if (waits := self._succeed(status)) is not None:
+            await waits
         headers = (*kept.headers, *self._headers(), *extra)
         if not kept.streamed:
-            sink.answer(200, headers, b"".join(kept.pieces))
+            sink.answer(status, headers, b"".join(kept.pieces))
             return
         sink.begin(200, headers, keepalive=kept.keepalive)
         for piece in kept.pieces:
@@ -390,13 +391,15 @@ class Exchange:
         try:
             if not again.streamed:
                 body = b"".join([piece async for piece in again.pieces()])
-                await self._succeed(again.status)
+                if (waits := self._succeed(again.status)) is not None:
+                    await waits
                 sink.answer(again.status, headers, body)
                 return
             sink.begin(again.status, headers, keepalive=again.keepalive)
             async for piece in again.pieces():
                 await sink.write(piece)
-            await self._succeed(again.status)
+            if (waits := self._succeed(again.status)) is not None:
+                await waits
             sink.end()
         finally:
             again.close()
@@ -438,6 +441,8 @@ class Exchange:
                     waiting.append(data)
                     if not (piece.content or piece.ended or sink.begun):
                         continue
+                    if piece.ended and not (piece.content or sink.begun) and self.grant.model.checks is not None:
+                        check_silence(self, self.grant.model.checks)
                     data, waiting = b"".join(waiting), None
                     draft.first_content_at = self.world.clock.monotonic()
                     draft.told_by(relay.response_model, relay.finish_reason)
@@ -445,12 +450,14 @@ class Exchange:
                     self._learn(relay, digest)
                     self.charge(target, relay.usage, self.produced_bytes)
                     self._note_attempt(target, None)
-                    await self._succeed(relay.status)
+                    if (waits := self._succeed(relay.status)) is not None:
+                        await waits
                 if recollection is not None:
                     recollection.collect(data)
                     if piece.ended:
                         await self._keep(recollection, relay.headers, relay.keepalive)
-                begin()
+                if not sink.begun:
+                    begin()
                 relay.wrote(data)
                 await sink.write(data)
                 if piece.ended:
@@ -494,15 +501,14 @@ class Exchange:
 
     def charge(self, target: Target, usage: Usage | None, produced_bytes: int) -> None:
         """Add what an attempt consumed: as reported, or counted by us where the provider gave no usage."""
-        draft = self.draft
         estimated = usage is None
         if usage is None:
             usage = self.task.estimated(produced_bytes)
             if usage is None:
                 return
         row = target.price(self._seconds())
-        pricing = self.index.snapshot.pricing
-        draft.consumed(usage, price.charge(row, pricing, usage, estimated=estimated), estimated=estimated)
+        cost = price.charge(row, self.index.snapshot.pricing, usage, estimated=estimated)
+        self.draft.consumed(usage, cost, estimated=estimated)
 
     def note(self, sending: Sending, error: OstiaryError | None) -> None:
         """Record an attempt that does not answer."""
@@ -510,17 +516,17 @@ class Exchange:
         self.draft.attempted(sending.target.name, *at, error=error, credential=sending.credential)
 
     def _note_attempt(self, target: Target, error: OstiaryError | None) -> None:
-        times = self.began, self.draft.first_byte_at, self.world.clock.monotonic()
-        self.draft.attempted(target.name, *times, error=error, credential=self.credential)
+        draft, now = self.draft, self.world.clock.monotonic()
+        draft.attempted(target.name, self.began, draft.first_byte_at, now, error=error, credential=self.credential)
 
-    async def _succeed(self, status: int = 200) -> None:
-        """Settle and write the closing record; the answer leaves after this. An error that passes as it came is told
-        here alone."""
+    def _succeed(self, status: int = 200) -> Awaitable[None] | None:
+        """Settle and write the closing record; the answer leaves after this, and after what is to be awaited. An error that
+        passes as it came is told here alone."""
         self.draft.status = status
         if status >= 400:
             self.draft.error = Code.UPSTREAM_ERROR if status >= 500 else Code.UPSTREAM_REFUSED
         receipt = self.account.close(Outcome.SUCCEEDED if status < 400 else Outcome.FAILED)
-        await self.account.synced(receipt)
+        return self.account.synced(receipt) if self.world.synced_first else None
 
     async def _fail(self, error: OstiaryError) -> None:
         """Record a failure, then tell the client in its own dialect: as an answer, or inside a stream it has begun."""
@@ -545,7 +551,7 @@ class Exchange:
             self.sink.end()
             return
         answer = self.client.encode_error(error, draft.request_id)
-        self.sink.answer(answer.status, (*answer.headers, *self._failure_headers(answer.headers)), answer.body)
+        self.sink.answer(answer.status, joined(answer.headers, self._headers()), answer.body)
 
     async def _instead(self, error: OstiaryError) -> bool:
         """Give something better than a failure, where there is anything."""
@@ -559,14 +565,18 @@ class Exchange:
         except asyncio.CancelledError:
             await self._cancelled()
             return True
+        except OstiaryError as unrecorded:
+            if not self.account.recorded:
+                return False  # what stands ready cannot be used for this call
+            await self._fail(unrecorded)  # what cannot be recorded is not given either
+            return True
         return kept is not None
 
-    def _failure_headers(self, present: tuple[Header, ...]) -> tuple[Header, ...]:
-        names = {name for name, _ in present}
-        return tuple(pair for pair in self._headers() if pair[0] not in names)
-
-    async def _cancelled(self) -> None:
-        """The client went away, or this gateway is shutting down and its grace is over."""
+    async def _cancelled(self, *, shed: bool = False) -> None:
+        """The client went away, or this gateway is shutting down and its grace is over, or short of memory (`shed`)."""
+        if shed:
+            await self._fail(GatewayError(Code.GATEWAY_OVERLOADED, SHORT_OF_MEMORY, retry_after_seconds=1.0))
+            return
         if not self.sink.gone:
             await self._fail(GatewayError(Code.GATEWAY_DRAINING, "This gateway is shutting down; retry."))
             return

@@ -6,6 +6,7 @@ proxies read would cost them the whole answer.
 
 import datetime as dt
 import math
+from functools import lru_cache
 from typing import Final
 
 from ostiary.core.call import DialectName
@@ -17,6 +18,23 @@ from ostiary.gateway.ports import Receipt
 
 _NANO: Final = 1_000_000_000
 _RECALLED: Final[dict[Recall, Header]] = {said: (b"x-ostiary-cache", said.encode("ascii")) for said in Recall}
+_OPENAI_LIMITS: Final = {
+    "requests": (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
+    "tokens": (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
+}
+_ANTHROPIC_LIMITS: Final = {
+    "requests": (
+        b"anthropic-ratelimit-requests-limit",
+        b"anthropic-ratelimit-requests-remaining",
+        b"anthropic-ratelimit-requests-reset",
+    ),
+    "tokens": (
+        b"anthropic-ratelimit-tokens-limit",
+        b"anthropic-ratelimit-tokens-remaining",
+        b"anthropic-ratelimit-tokens-reset",
+    ),
+}
+_TARGETS_KEPT_MAX: Final = 1_024
 
 
 def told(
@@ -33,11 +51,11 @@ def told(
     if recalled is not None:
         headers.append(_RECALLED[recalled])
     if target:
-        served = f"@{draft.response_model}" if draft.response_model else ""
-        headers.append((b"x-ostiary-target", _visible(target + served)))
-    if draft.cost is not None and not draft.stream:
-        units, nano = divmod(draft.cost.nano, _NANO)
-        headers.append((b"x-ostiary-cost", f"{units}.{nano:09d} {draft.cost.currency}".encode("ascii")))
+        headers.append(_target(target, draft.response_model))
+    cost = draft.cost
+    if cost is not None and not draft.stream:
+        nano = cost.nano
+        headers.append((b"x-ostiary-cost", f"{nano // _NANO}.{nano % _NANO:09d} {cost.currency}".encode("ascii")))
     if draft.fallback:
         headers.append((b"x-ostiary-fallback", draft.fallback.encode("ascii")))
     if draft.degraded:
@@ -47,11 +65,23 @@ def told(
     return tuple(headers)
 
 
+def joined(headers: tuple[Header, ...], ours: tuple[Header, ...]) -> tuple[Header, ...]:
+    """The headers of an error with ours, of which those it has already are left out."""
+    names = {name for name, _ in headers}
+    return (*headers, *(pair for pair in ours if pair[0] not in names))
+
+
 def similar(similarity: float | None) -> tuple[Header, ...]:
     """How near the question was whose answer this is, rounded down; nothing where it was this question."""
     if similarity is None:
         return ()
     return ((b"x-ostiary-cache-similarity", f"{math.floor(similarity * 1_000) / 1_000:.3f}".encode("ascii")),)
+
+
+@lru_cache(maxsize=_TARGETS_KEPT_MAX)
+def _target(target: str, served: str) -> Header:
+    """Who answered, and what it calls itself."""
+    return b"x-ostiary-target", _visible(f"{target}@{served}" if served else target)
 
 
 def _visible(text: str) -> bytes:
@@ -70,12 +100,11 @@ def limits(
         if one is None:
             continue
         if dialect is DialectName.ANTHROPIC:
-            name = f"anthropic-ratelimit-{kind}-"
+            limit, remaining, reset = _ANTHROPIC_LIMITS[kind]
             at = dt.datetime.fromtimestamp(now_seconds + math.ceil(one.reset_seconds), dt.UTC)
-            values = (str(one.limit), str(one.remaining), at.strftime("%Y-%m-%dT%H:%M:%SZ"))
-            names = (f"{name}limit", f"{name}remaining", f"{name}reset")
+            when = at.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
         else:
-            names = (f"x-ratelimit-limit-{kind}", f"x-ratelimit-remaining-{kind}", f"x-ratelimit-reset-{kind}")
-            values = (str(one.limit), str(one.remaining), f"{one.reset_seconds:.3f}s")
-        headers += [(name.encode(), value.encode()) for name, value in zip(names, values, strict=True)]
+            limit, remaining, reset = _OPENAI_LIMITS[kind]
+            when = b"%.3fs" % one.reset_seconds
+        headers += ((limit, b"%d" % one.limit), (remaining, b"%d" % one.remaining), (reset, when))
     return tuple(headers)

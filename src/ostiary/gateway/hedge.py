@@ -18,14 +18,16 @@ from ostiary.core.limit import COMMIT_AFTER_SECONDS, UPSTREAM_BODY_BYTES_MAX
 from ostiary.core.usage import Usage
 from ostiary.gateway.account import Account
 from ostiary.gateway.admit.gate import Gate
+from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
+from ostiary.gateway.dialect import ClientDialect
 from ostiary.gateway.meter import price
 from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.ports import UpstreamReply
 from ostiary.gateway.relay import Carrier
 from ostiary.gateway.route.hedge import Hedging
 from ostiary.gateway.route.plan import Plan
-from ostiary.gateway.sending import Sending
+from ostiary.gateway.sending import Sending, attempt
 from ostiary.gateway.task import Task
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Index, Target
@@ -40,16 +42,16 @@ class Call(Protocol):
 
     world: World
     index: Index
+    arrival: Arrival
+    client: ClientDialect
     task: Task
     draft: Draft
     account: Account
     grant: Grant
+    cap: int | None
     attempts: int
     raced: int
-
-    def prepared(self, target: Target) -> Sending:
-        """An attempt at a target, begun. Raises CallerError request.unsupported."""
-        ...
+    deadline: float
 
     def follow(self, sending: Sending) -> None:
         """Keep on record what is so of an attempt."""
@@ -161,7 +163,7 @@ class Race:
         call = self._call
         target = self._route.targets[self._place]
         try:
-            sending = call.prepared(target)
+            sending = attempt(call, target, [])
         except OstiaryError as error:
             now = call.world.clock.monotonic()
             call.draft.attempted(target.name, now, 0.0, now, error=error, credential="")
@@ -178,6 +180,8 @@ class Race:
                     await self._drop(leg, _LOST)
             assert winner.reply is not None
             winner.open = False
+            if winner is not first:
+                call.follow(winner.sending)
             try:
                 await call.deliver(winner.sending, winner.reply)
             except OstiaryError as error:
@@ -244,7 +248,7 @@ class Race:
             return
         call.attempts += 1
         try:
-            sending = call.prepared(target)
+            sending = attempt(call, target, [])
         except OstiaryError:
             call.attempts -= 1
             if gate is not None:

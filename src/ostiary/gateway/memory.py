@@ -22,10 +22,8 @@ from ostiary.gateway.ports import CacheKey, Kept
 from ostiary.gateway.task import Task
 from ostiary.gateway.task.chat import Chat
 from ostiary.gateway.world import World
-from ostiary.snapshot.index import Index, Target
+from ostiary.snapshot.index import Index
 from ostiary.snapshot.tables import BUILTIN, CacheScope, ModelRow
-
-_PROMPT_KEY_CHARS: Final = 32
 
 _KEPT: Final = frozenset({Operation.CHAT, Operation.EMBEDDINGS, Operation.MODERATION, Operation.RERANK})
 """Operations whose answers are as good the second time: nothing is made that must be new."""
@@ -88,17 +86,6 @@ def recollection(call: Call) -> Recollection | None:
         semantic=semantic,
         least_similarity=None if least is None else max(least, row.semantic.floor if row.semantic else 0.0),
     )
-
-
-def prompt_key(world: World, draft: Draft, target: Target) -> str:
-    """Under which key a provider may find prompts of this team and model again; says nothing of either. Empty where the
-    entry does not ask for it."""
-    if not target.model.prompt_cache:
-        return ""
-    principal = draft.principal
-    return world.digests.person(principal.tenant, f"prompt cache\0{principal.team}\0{target.model.name}")[
-        :_PROMPT_KEY_CHARS
-    ]
 
 
 def left(call: Call) -> None:

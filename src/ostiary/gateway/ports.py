@@ -5,7 +5,7 @@ Each method's docstring states what holds under failure. Nothing here does I/O.
 
 from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -193,8 +193,9 @@ class Journal(Protocol):
 
     durability: str
 
-    def append(self, kind: Kind, payload: bytes) -> Receipt:
-        """Write one record to the operating system, in order, before returning.
+    def append(self, kind: Kind, payload: bytes, closes: int | None = None) -> Receipt:
+        """Write one record to the operating system, in order, before returning. `closes` is the sequence number of the
+        opening record that a closing one names, -1 for none; None has it read from the payload.
 
         It then survives the death of this process; it is on the device within the sync interval. Raises
         GatewayError audit.unavailable where it cannot be written or the device has not kept up within the bounds
@@ -406,6 +407,10 @@ class Observer(Protocol):
     def counted(self, *, away: bool, reason: str) -> None:
         """An exchange with shared counters ended; `reason` says why it failed."""
         ...
+
+
+SHED: Final = "shed"
+"""The message with which a task is cancelled whose call is ended for want of memory."""
 
 
 class Sink(Protocol):

@@ -128,7 +128,8 @@ class Relay:
                 ended = True
             if encoder is not None:
                 events = frame.events if self._stand_in is None else self._begun(frame.events, self._stand_in)
-                out += [encoder.encode(event) for event in events]
+                for event in events:
+                    out.append(encoder.encode(event))  # noqa: PERF401 - nearly always one: a list of its own costs more
             elif self._show_usage_only or not frame.usage_only:
                 out.append(frame.raw)
         return Piece(out[0] if len(out) == 1 else b"".join(out), content, ended or not data)

@@ -10,7 +10,7 @@ from ostiary.core.label import Sensitivity
 from ostiary.gateway.admit.idempotency import Idempotency
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.audit.draft import Draft
-from ostiary.gateway.ports import Recording, Replay, ReplayHead
+from ostiary.gateway.ports import Receipt, Recording, Replay, ReplayHead
 from ostiary.gateway.world import World
 
 KEY_HEADER: Final = b"idempotency-key"
@@ -33,6 +33,14 @@ NOT_DONE: Final = frozenset(
     }
 )
 """Failures after which certainly nothing was done: the key is free again, and repeating the call does it."""
+
+
+def was_done(draft: Draft, receipt: Receipt | None) -> bool:
+    """Whether a repetition is to get what this call gave: an answer, a failure after which something may have been done, or
+    the ticket of a person's answer; not what stood in for a failure."""
+    if draft.cache or draft.ticket:
+        return True
+    return not draft.degraded and receipt is not None and draft.error not in NOT_DONE
 
 
 class Again:

@@ -7,6 +7,7 @@ from typing import Final
 from ostiary.core.capability import NO_NEED, Need
 from ostiary.core.error import Code, OstiaryError
 from ostiary.core.event import BUSY, Skipped
+from ostiary.core.label import Sensitivity
 from ostiary.core.limit import TARGETS_SKIPPED_MAX
 from ostiary.core.usage import Usage
 from ostiary.gateway.admit.gate import Queued
@@ -16,7 +17,7 @@ from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.route import backoff
 from ostiary.gateway.route.condition import Facts, facts_of
 from ostiary.gateway.route.health import Standing
-from ostiary.gateway.route.plan import TRY_NEXT, Plan, Scene, nowhere, plan
+from ostiary.gateway.route.plan import JUDGED, TRY_NEXT, Plan, Scene, nowhere, plan, sole
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Index, Target
 from ostiary.snapshot.tables import ModelRow, Subject
@@ -28,6 +29,9 @@ _TRY_AGAIN: Final = TRY_NEXT - {
     Code.MODEL_BUSY,
 }
 """Failures after which the same target may do better a moment later."""
+
+_UNSENT: Final = (Code.REQUEST_UNSUPPORTED, Code.MODEL_BUSY, *JUDGED)
+"""Failures after which another attempt is no load on a provider that has trouble."""
 
 _MAY_BE_TRIED: Final = (Standing.WELL, Standing.PROBE, Standing.SPARED)
 """Targets that may be tried again, the best first."""
@@ -46,7 +50,11 @@ def routed(
 ) -> Plan:
     """The plan of a call, with at least one target. What kept it from others goes on record. Raises what `nowhere`
     gives where none can take it."""
-
+    bound_by_team = grant.regions or grant.private_only
+    if not (fallbacks or bound_by_team or draft.label is Sensitivity.REGULATED):  # as most calls
+        route = sole(index, grant.model, arrival.operation, world.health, need)
+        if route is not None:
+            return route
     scene = Scene(
         world.random,
         draft.received_at,
@@ -95,7 +103,7 @@ def free_place(world: World, draft: Draft, route: Plan, place: int) -> int:
     """The place of the first target of the model's own, from one on, that can take a call now; where all are full, that
     one. Those passed over go on record."""
     targets, gates = route.targets, world.gates
-    if not targets[place].gate or place >= route.fallback_from:
+    if place >= route.fallback_from:
         return place
     for other in range(place, route.fallback_from):
         gate = gates.of(targets[other])
@@ -106,6 +114,18 @@ def free_place(world: World, draft: Draft, route: Plan, place: int) -> int:
                 draft.strategy = targets[place].model.strategy
             return other
     return place
+
+
+def may_go_on(world: World, failed: Target, following: Target | None, error: OstiaryError, now: float) -> bool:
+    """Whether a failed attempt may be followed by another, at `following` or, with None, at any target once more: out of
+    the retry budget of the target that failed, so that a provider's bad day is not answered with more load. What goes to
+    another provider with which nothing is wrong is no load on the one that has trouble, and needs none."""
+    if error.code in _UNSENT:
+        return True
+    elsewhere = following is not None and following.provider.name != failed.provider.name
+    if following is not None and elsewhere and world.health.of(following.name, now).sound(now):
+        return True
+    return world.health.of(failed.name, now).may_retry(now)
 
 
 async def pause(

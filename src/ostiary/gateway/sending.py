@@ -1,13 +1,15 @@
 """One attempt at one target: what is sent, with which credential, and what becomes of it."""
 
-from typing import Final
+from typing import Final, Protocol
 
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, OstiaryError
 from ostiary.core.http import Header
 from ostiary.core.limit import UPSTREAM_ERROR_BYTES_MAX
 from ostiary.gateway.arrival import Arrival
-from ostiary.gateway.dialect import Encoded, ProviderDialect
+from ostiary.gateway.audit.draft import Draft
+from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect
+from ostiary.gateway.parts import Parts
 from ostiary.gateway.ports import PhaseTimeouts, UpstreamReply, UpstreamRequest
 from ostiary.gateway.route.keys import ProviderKey
 from ostiary.gateway.route.quota import used_up_seconds
@@ -18,13 +20,34 @@ from ostiary.snapshot.index import Target
 _FORWARDED: Final = {DialectName.ANTHROPIC: (b"anthropic-version", b"anthropic-beta")}
 """The headers of a dialect in which a caller chooses versions and features."""
 
+_PROMPT_KEY_CHARS: Final = 32
+
 _OF_THE_SECRET: Final = (401, 403, 429)
+
+
+class Call(Protocol):
+    """What an attempt needs of its call; `deadline` is the monotonic time at which the call ends."""
+
+    world: World
+    arrival: Arrival
+    client: ClientDialect
+    draft: Draft
+    task: Task
+    cap: int | None
+    attempts: int
+    deadline: float
 
 
 class Sending:
     """One attempt. Once begun it is ended exactly once: by `succeeded`, `failed` or `left`. Times are monotonic seconds;
     `first_byte_at` is 0.0 until the head of the answer is there. `tried` are the provider's secrets that the call was sent
     with before, to which this one's is added; `dropped` are fields that were left out of the request."""
+
+    reply: UpstreamReply | None = None
+    first_byte_at: float = 0.0
+    key: ProviderKey | None = None
+    credential: str = ""
+    """The name of the secret, where the provider has several."""
 
     def __init__(
         self,
@@ -36,34 +59,28 @@ class Sending:
         tried: list[ProviderKey],
         first: bool,
         dropped: tuple[str, ...] = (),
+        rest: tuple[UpstreamRequest, ...] = (),
     ) -> None:
         """Begins. Raises UpstreamError where every secret of the provider rests: upstream.credential or
         upstream.rate_limited."""
         self.target = target
         self.provider = provider
         self.dropped = dropped
-        self.reply: UpstreamReply | None = None
         self.began = now = world.clock.monotonic()
-        self.first_byte_at = 0.0
-        self.key: ProviderKey | None = None
         self._world = world
         self._request = request
+        self._rest = rest
         self._tried = tried
-        row = target.provider
-        self._keys = world.keys.get(row.name)
-        self._health = world.health.of(target.name, now)
-        if self._keys is not None:
-            self.key = self._keys.pick(now, tried)
-            if self.key is None:
-                raise self._keys.exhausted(now)
-            tried.append(self.key)
-            self._keys.began(self.key)
-        self._health.began(now, first=first)
-
-    @property
-    def credential(self) -> str:
-        """The name of the secret, where the provider has several."""
-        return "" if self.key is None else self.key.name
+        self._keys = keys = world.keys.get(target.provider.name)
+        self._health = health = world.health.of(target.name, now)
+        if keys is not None:
+            self.key = key = keys.pick(now, tried)
+            if key is None:
+                raise keys.exhausted(now)
+            self.credential = key.name
+            tried.append(key)
+            keys.began(key)
+        health.began(now, first=first)
 
     async def reach(self, *, raw: bool = False) -> UpstreamReply:
         """The head of the answer: with status 200, or of any where that is to pass as it comes (`raw`), unless it
@@ -82,7 +99,22 @@ class Sending:
         if reply.status != 200 and (not raw or self._another(reply.status, now)):
             body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
             raise self.provider.decode_error(reply.status, reply.headers, body)
+        if self._rest:
+            self.reply = reply = Parts(reply, self._request, self._rest, self._part)
         return reply
+
+    async def _part(self, request: UpstreamRequest) -> UpstreamReply:
+        """The head of the answer to a further part, with status 200. Raises as `reach`."""
+        world = self._world
+        row = self.target.provider if self.key is None else self.key.row
+        reply = await world.upstream.send(world.proven_at_once(row, request) or await world.fetched(row, request))
+        if reply.status == 200:
+            return reply
+        try:
+            body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
+        finally:
+            reply.close()
+        raise self.provider.decode_error(reply.status, reply.headers, body)
 
     def _another(self, status: int, now: float) -> bool:
         """Whether an answer that would pass as it came is rather asked for again, with another secret."""
@@ -128,47 +160,48 @@ class Sending:
             self.key.left()
 
 
-def attempt(
-    world: World,
-    arrival: Arrival,
-    task: Task,
-    target: Target,
-    terms: Terms,
-    *,
-    deadline: float,
-    tried: list[ProviderKey],
-    first: bool,
-) -> Sending:
-    """An attempt, begun, from the client's original call. Raises CallerError request.unsupported, and as Sending."""
-    provider = world.provider_dialect(target.provider, world.clients[arrival.dialect].name)
-    encoded = task.encode(target, provider, terms)
-    request = _outgoing(world, arrival, target, provider, encoded, deadline=deadline)
-    return Sending(world, target, provider, request, tried=tried, first=first, dropped=encoded.dropped)
+def attempt(call: Call, target: Target, tried: list[ProviderKey]) -> Sending:
+    """An attempt at a target, begun, from the client's original call; `tried` are the secrets it was made with before.
+    Raises CallerError request.unsupported, and as Sending."""
+    world, arrival, model = call.world, call.arrival, target.model
+    provider = world.provider_dialect(target.provider, call.client.name)
+    key = _prompt_key(world, call.draft, target) if model.prompt_cache else ""
+    drop = arrival.options.drop_unsupported or model.drop_unsupported
+    encoded = call.task.encode(target, provider, Terms(call.cap, drop, key))
+    request = _outgoing(call, target, provider, encoded)
+    rest = tuple([_outgoing(call, target, provider, one) for one in encoded.rest]) if encoded.rest else ()
+    first = call.attempts == 1
+    return Sending(world, target, provider, request, tried=tried, first=first, dropped=encoded.dropped, rest=rest)
 
 
-def _outgoing(
-    world: World, arrival: Arrival, target: Target, provider: ProviderDialect, encoded: Encoded, *, deadline: float
-) -> UpstreamRequest:
-    """The request, complete but for the credential; `deadline` is the monotonic time at which the call ends."""
+def _prompt_key(world: World, draft: Draft, target: Target) -> str:
+    """Under which key a provider may find prompts of this team and model again; says nothing of either."""
+    principal = draft.principal
+    return world.digests.person(principal.tenant, f"prompt cache\0{principal.team}\0{target.model.name}")[
+        :_PROMPT_KEY_CHARS
+    ]
+
+
+def _outgoing(call: Call, target: Target, provider: ProviderDialect, encoded: Encoded) -> UpstreamRequest:
+    """The request, complete but for the credential."""
     row, timeouts = target.provider, target.model.timeouts
+    headers = encoded.headers if encoded.media_type is None else (encoded.media_type, *encoded.headers)
+    if provider.name in _FORWARDED and call.client.name is provider.name:
+        headers = _chosen(call.arrival, provider.name, headers)
     return UpstreamRequest(
         row.origin,
         encoded.method,
         target.address(encoded.path),
-        world.provider_headers(row) + _dialect_headers(world, arrival, provider, encoded),
+        call.world.provider_headers(row) + headers,
         encoded.body,
-        PhaseTimeouts(timeouts.connect_seconds, timeouts.first_token_seconds, timeouts.idle_seconds, deadline),
+        PhaseTimeouts(timeouts.connect_seconds, timeouts.first_token_seconds, timeouts.idle_seconds, call.deadline),
         row.tls,
         row.proxy,
     )
 
 
-def _dialect_headers(world: World, arrival: Arrival, provider: ProviderDialect, encoded: Encoded) -> tuple[Header, ...]:
-    """The dialect's own headers; within one dialect the caller's choice of version and features goes along."""
-    headers = encoded.headers if encoded.media_type is None else (encoded.media_type, *encoded.headers)
-    forwarded = _FORWARDED.get(provider.name, ())
-    if forwarded and world.clients[arrival.dialect].name is provider.name:
-        sent = tuple((name, arrival.headers[name]) for name in forwarded if name in arrival.headers)
-        named = {name for name, _ in sent}
-        headers = (*sent, *(pair for pair in headers if pair[0] not in named))
-    return headers
+def _chosen(arrival: Arrival, dialect: DialectName, headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    """The dialect's own headers with the caller's choice of version and features."""
+    sent = tuple((name, arrival.headers[name]) for name in _FORWARDED[dialect] if name in arrival.headers)
+    named = {name for name, _ in sent}
+    return (*sent, *(pair for pair in headers if pair[0] not in named))

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
+import msgspec
+
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
@@ -11,6 +13,7 @@ from ostiary.core.principal import Principal
 from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.admit.gate import Gates
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
+from ostiary.gateway.admit.ticket import Tickets
 from ostiary.gateway.audit.alerts import Alerts
 from ostiary.gateway.audit.digest import Digests
 from ostiary.gateway.cache.answers import Answers
@@ -83,6 +86,7 @@ class World:
         shared_answers: AnswerCache | None = None,
         shared: SharedCounters | None = None,
         conditions: Conditions | None = None,
+        tickets: Tickets | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.grants = Grants(index)
@@ -113,6 +117,7 @@ class World:
         self.embedders: Embedders | None = None
         self.replays = replays
         self.idempotency = idempotency
+        self.tickets = tickets
         self.detached = Detached()
         self.sleep = sleep
         self.open_streams = 0
@@ -165,16 +170,7 @@ class World:
         credential = self.credentials.headers(provider, request)
         if not credential:
             return request if credential is not None else None
-        return UpstreamRequest(
-            request.origin,
-            request.method,
-            request.target,
-            request.headers + credential,
-            request.body,
-            request.timeouts,
-            request.tls,
-            request.proxy,
-        )
+        return msgspec.structs.replace(request, headers=request.headers + credential)
 
     async def proven(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest:
         """The same, waiting where the credential must be fetched. Raises UpstreamError upstream.credential."""

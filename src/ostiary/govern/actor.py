@@ -22,6 +22,9 @@ class Permission(StrEnum):
     AUDIT_WRITE = "audit:write"
     CACHE_READ = "cache:read"
     CACHE_PURGE = "cache:purge"
+    REVIEWS_READ = "reviews:read"
+    REVIEWS_CONTENT = "reviews:content"
+    REVIEWS_DECIDE = "reviews:decide"
 
 
 ALL_PERMISSIONS: Final = frozenset(Permission)

@@ -30,6 +30,20 @@ class Outbox(Protocol):
         """The number of the last change; 0 where there is none."""
         ...
 
+    def waiting(self) -> bool:
+        """Whether a change was not delivered yet; cheap."""
+        ...
+
+    def claim(self, by: str, now_ns: int, until_ns: int, count_max: int) -> list[tuple[int, Change]]:
+        """The first changes that were not delivered, with their numbers, for `by` to deliver: until `until_ns` nobody else
+        gets any. None where somebody else's claim on one of them holds, so that changes are delivered in their order.
+        One's own claim is no hindrance: who died and came back goes on."""
+        ...
+
+    def release(self, by: str) -> None:
+        """Give up what `by` claimed and did not deliver, for others to have."""
+        ...
+
     def delivered(self, number: int, at_ns: int) -> None:
         """Everything up to `number` was delivered."""
         ...

@@ -28,6 +28,7 @@ from ostiary.net.resolver import Lookup, Resolver, Vet, system_lookup
 from ostiary.net.tls import TlsContexts
 from ostiary.net.websocket import Places, opened
 from ostiary.snapshot.tables import TlsRow
+from ostiary.transport.writes import Writes
 
 _Key = tuple[Origin, TlsRow, Origin | None]
 _CLOSE_SECONDS: Final = 2.0
@@ -67,30 +68,40 @@ class HttpUpstream:
         self._connections_max = connections_per_destination_max
         self._entropy = entropy
         self._channels = Places(connections_per_destination_max)
+        self._writes: Writes | None = None
         self._closing = False
         self._drained: asyncio.Event | None = None
 
     async def send(self, request: UpstreamRequest) -> Reply:
         """See ports.Upstream.send."""
         started = self._clock.monotonic()
-        remaining = request.timeouts.deadline - started
+        timeouts = request.timeouts
+        remaining = timeouts.deadline - started
         if remaining <= 0:
             raise UpstreamError(Code.UPSTREAM_TIMEOUT, "No time is left for the provider.")
-        pool = self._pool(request)
-        head = pool.encoder.encode(request.method, request.target, request.headers, len(request.body))
-        deadline = asyncio.get_running_loop().time() + remaining
-        connection = pool.take()
-        if connection is None:
-            connection = await self._connected(pool, request, deadline, fresh=False)
-            connected = self._clock.monotonic()
-        else:
+        until = asyncio.get_running_loop().time() + remaining
+        key = request.origin, request.tls, request.proxy
+        fresh = False
+        while True:
+            pool = self._pools.get(key) or self._open(key)
+            head = pool.encoder.encode(request.method, request.target, request.headers, len(request.body))
+            connection = None if fresh else pool.take()
             connected = started
-        reply = await self._answered(connection, request, head, deadline)
-        if reply is None:
-            connection = await self._connected(self._pool(request), request, deadline, fresh=True)
-            connected = self._clock.monotonic()
-            reply = await self._answered(connection, request, head, deadline)
-            assert reply is not None  # a new connection is never stale
+            if connection is None:
+                connection = await self._connected(pool, request, until, fresh=fresh)
+                connected = self._clock.monotonic()
+            reply = connection.start(head, request.body, timeouts.first_byte_seconds, timeouts.idle_seconds, until)
+            try:
+                await reply.head()
+                break
+            except UpstreamError:
+                if not reply.stale:
+                    raise
+                assert not fresh  # a new connection is never stale
+                fresh = True
+            except BaseException:
+                reply.close()
+                raise
         reply.connect_ms = (connected - started) * 1e3
         reply.first_byte_ms = (self._clock.monotonic() - connected) * 1e3
         return reply
@@ -134,50 +145,28 @@ class HttpUpstream:
         """Connections open and unused now."""
         return sum(pool.idle_count for pool in self._pools.values())
 
-    def _pool(self, request: UpstreamRequest) -> Pool:
-        key = (request.origin, request.tls, request.proxy)
-        pool = self._pools.get(key)
-        if pool is None:
-            if self._closing:
-                raise GatewayError(Code.GATEWAY_DRAINING, "The gateway is shutting down.")
-            pool = self._pools[key] = self._open(key)
-        return pool
-
     def _open(self, key: _Key) -> Pool:
+        if self._closing:
+            raise GatewayError(Code.GATEWAY_DRAINING, "The gateway is shutting down.")
         origin, row, via = key
         if origin.scheme not in ("http", "https"):
             raise GatewayError(Code.GATEWAY_INTERNAL, "The provider's address is neither http nor https.")
 
         async def dial(pool: Pool, until: float) -> Connection:
             loop = asyncio.get_running_loop()
-            return await self._dialer.dial(origin, row, via, lambda sock: Connection(loop, pool, sock), until)
+            writes = self._writes = self._writes or Writes(loop)
+            return await self._dialer.dial(origin, row, via, lambda sock: Connection(loop, pool, sock, writes), until)
 
         def emptied() -> None:
             self._pools.pop(key, None)
             if self._drained is not None and not self._pools:
                 self._drained.set()
 
-        return Pool(HeadEncoder(origin), dial, emptied, self._connections_max)
+        pool = self._pools[key] = Pool(HeadEncoder(origin), dial, emptied, self._connections_max)
+        return pool
 
     async def _connected(self, pool: Pool, request: UpstreamRequest, deadline: float, *, fresh: bool) -> Connection:
         if self._closing:
             raise GatewayError(Code.GATEWAY_DRAINING, "The gateway is shutting down.")
         now = asyncio.get_running_loop().time()
         return await pool.connection(min(now + request.timeouts.connect_seconds, deadline), fresh=fresh)
-
-    async def _answered(
-        self, connection: Connection, request: UpstreamRequest, head: bytes, deadline: float
-    ) -> Reply | None:
-        """The reply with its head, or None where the kept-alive connection was closed before any byte came."""
-        timeouts = request.timeouts
-        reply = connection.start(head, request.body, timeouts.first_byte_seconds, timeouts.idle_seconds, deadline)
-        try:
-            await reply.head()
-        except UpstreamError:
-            if reply.stale:
-                return None
-            raise
-        except BaseException:
-            reply.close()
-            raise
-        return reply

@@ -12,14 +12,15 @@ refuses by itself, a breach is: a version other than 1.0 or 1.1, a status outsid
 a transfer-encoding other than one `chunked`, a content-encoding, a body where none may be, too many or too long
 headers, interim answers, trailers or bytes that carry no body.
 
-Timers: one handle per connection. Each phase only moves `_expires`; the handle is re-armed when it fires early, or
-when a phase ends sooner than it. So a request on a busy connection arms nothing.
+Timers: one handle per connection, never armed beyond the deadline. Each phase only moves `_expires`; the handle is
+re-armed when it fires early, or when a phase ends sooner than it. So a request on a busy connection arms nothing.
 """
 
 import asyncio
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
@@ -29,6 +30,7 @@ from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
 from ostiary.net import tls
 from ostiary.net.reply import Reply
+from ostiary.transport.writes import Writes
 
 _JOIN_BYTES_MAX: Final = 64 * 1024
 """Head and body are joined into one write up to here; beyond it the copy costs more than a second buffer."""
@@ -46,6 +48,10 @@ class Keeper(Protocol):
         ...
 
 
+_PLAIN: Final = frozenset((b"", b"identity"))
+"""Content codings that are none."""
+
+
 class _RefusedError(Exception):
     """Leaves the parser's callbacks; the reason is in `_breach`."""
 
@@ -61,6 +67,7 @@ class Connection(asyncio.Protocol):
         "_complete",
         "_deadline",
         "_expires",
+        "_gathered_at",
         "_head_bytes",
         "_headers",
         "_idle_seconds",
@@ -70,6 +77,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_paused",
+        "_pieces",
         "_poll",
         "_quiet_bytes",
         "_reply",
@@ -77,15 +85,18 @@ class Connection(asyncio.Protocol):
         "_timer_at",
         "_transport",
         "_until_eof",
+        "_writes",
         "born",
         "closed",
         "idle_since",
+        "on_body",
         "used",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper, sock: socket.socket) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, keeper: Keeper, sock: socket.socket, writes: Writes) -> None:
         self._loop = loop
         self._keeper = keeper
+        self._writes = writes
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
         self._parser: httptools.HttpResponseParser | None = None
@@ -97,6 +108,8 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         self._idle_seconds = 0.0
         self._headers: list[Header] = []
+        self._pieces: list[bytes] = []
+        self.on_body: Callable[[bytes], None] = self._pieces.append  # a read may bring a thousand
         self._head_bytes = 0
         self._quiet_bytes = 0
         self._informational = 0
@@ -104,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._body_begun = False
         self._check_version = False
         self._complete = False
+        self._gathered_at = -1
         self._keep_alive = False
         self._until_eof = False
         self._paused = False
@@ -130,15 +144,19 @@ class Connection(asyncio.Protocol):
         self._body_begun = False
         self._check_version = False
         self._complete = False
+        self._gathered_at = self._writes.turns
         if not body:
-            transport.write(head)
+            self._writes.add(transport, head)
         elif len(body) <= _JOIN_BYTES_MAX:
-            transport.write(head + body)
+            self._writes.add(transport, head + body)
         else:
             transport.writelines((head, body))
+            self._gathered_at = -1
         self._idle_seconds = idle_seconds
         self._deadline = deadline
-        self._arm(min(self._loop.time() + first_byte_seconds, deadline))
+        expires = self._expires = self._loop.time() + first_byte_seconds
+        if self._timer is None or expires < self._timer_at or deadline < self._timer_at:
+            self._arm(expires)
         return reply
 
     def usable(self) -> bool:
@@ -156,7 +174,7 @@ class Connection(asyncio.Protocol):
         if self._paused and self._transport is not None and not self.closed:
             self._paused = False
             # The reader's own slowness is not the upstream's silence: its idle time starts now.
-            self._arm(self._idle_expiry())
+            self._arm(self._loop.time() + self._idle_seconds)
             self._transport.resume_reading()
 
     def abort(self) -> None:
@@ -196,46 +214,68 @@ class Connection(asyncio.Protocol):
         if reply is None:
             self.abort()
             return
-        if not self._answered:
-            self._answered = True
-            if not data.startswith(b"HTTP/1.1 "):
-                self._check_version = True
-                if data[:1] != b"H":
-                    self._break("The provider's answer is not HTTP/1.1.")
-                    return
+        began = self._body_begun
+        if not began:
+            self._head_bytes += len(data)
+            if not self._answered:
+                self._answered = True
+                if not data.startswith(b"HTTP/1.1 "):
+                    self._check_version = True
+                    if data[:1] != b"H":
+                        self._break("The provider's answer is not HTTP/1.1.")
+                        return
         parser = self._parser
         assert parser is not None
-        before = reply.received
-        began = self._body_begun
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._complete:
-                self._breach = self._breach or _breach(f"The provider's answer is not valid HTTP ({error}).")
-                self._fail(self._breach)
+            if self._complete:
+                self._keep_alive = False  # bytes beyond the answer: the answer stands, the connection does not
+            elif self._breach is None:
+                self._breach = _breach(f"The provider's answer is not valid HTTP ({error}).")
+        pieces = self._pieces
+        came = bool(pieces)
+        if came:
+            reply.body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            pieces.clear()
+            if reply.received > limit.UPSTREAM_STREAM_BYTES_MAX:
+                self._fail(
+                    UpstreamError(
+                        Code.UPSTREAM_TOO_LARGE,
+                        f"The provider's answer exceeds {limit.UPSTREAM_STREAM_BYTES_MAX} bytes.",
+                    )
+                )
                 return
-            self._keep_alive = False  # bytes beyond the answer: the answer stands, the connection does not
+        if self._breach is not None:
+            self._fail(self._breach)
+            return
         if self._complete:
             self._finish(reply)
             return
         if not self._body_begun:
-            self._head_bytes += len(data)
             if self._head_bytes > limit.UPSTREAM_HEADER_BYTES_MAX:
                 self._break("The provider's headers are too long.")
             return
-        if reply.received == before:
-            self._quiet_bytes += len(data)
-            if self._quiet_bytes > limit.UPSTREAM_HEADER_BYTES_MAX:
-                self._break("The provider's answer carries too many bytes that are no body.")
-            elif not began:
-                self._arm(self._idle_expiry())
+        if not came:
+            self._passed_over(reply, len(data), began=began)
             return
         self._quiet_bytes = 0
-        self._arm(self._idle_expiry())
+        expires = self._expires = self._loop.time() + self._idle_seconds
+        if expires < self._timer_at:
+            self._arm(expires)
         if reply.full() and self._transport is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
         reply.wake()
+
+    def _passed_over(self, reply: Reply, size: int, *, began: bool) -> None:
+        """A read brought no byte of the body that had begun before it or begins with it."""
+        self._quiet_bytes += size
+        if self._quiet_bytes > limit.UPSTREAM_HEADER_BYTES_MAX:
+            self._break("The provider's answer carries too many bytes that are no body.")
+        elif not began:
+            self._arm(self._loop.time() + self._idle_seconds)
+            reply.wake()
 
     def eof_received(self) -> bool:
         """Called by the loop at FIN: an end where the body has no other, else a cut is told when it closes."""
@@ -296,31 +336,24 @@ class Connection(asyncio.Protocol):
         status = parser.get_status_code()
         if self._check_version and parser.get_http_version() not in ("1.1", "1.0"):
             self._refuse("The provider's answer is not HTTP/1.1.")
-        if not 100 <= status <= 599 or status == 101:
-            self._refuse(f"The provider's answer has the status {status}.")
-        if status < 200:
-            self._informational += 1
-            self._check_version = True
-            if self._informational > limit.UPSTREAM_INFORMATIONAL_MAX:
-                self._refuse("The provider sends too many interim answers.")
+        if not 200 <= status <= 599:
+            self._interim(status)
             return
-        self._until_eof = not self._framed(status, parser)
+        headers = self._headers
+        self._headers = []
+        self._until_eof = not self._framed(status, headers, parser)
         self._keep_alive = parser.should_keep_alive()
         self._body_begun = True
-        headers = tuple(self._headers)
-        self._headers = []
-        self._reply.head_arrived(status, headers)
+        self._reply.head_arrived(status, tuple(headers))
 
-    def on_body(self, data: bytes) -> None:
-        """A piece of the body."""
-        reply = self._reply
-        assert reply is not None
-        reply.body(data)
-        if reply.received > limit.UPSTREAM_STREAM_BYTES_MAX:
-            self._breach = UpstreamError(
-                Code.UPSTREAM_TOO_LARGE, f"The provider's answer exceeds {limit.UPSTREAM_STREAM_BYTES_MAX} bytes."
-            )
-            raise _RefusedError
+    def _interim(self, status: int) -> None:
+        """A head before the answer's own; refused where it is none."""
+        if not 100 <= status < 200 or status == 101:
+            self._refuse(f"The provider's answer has the status {status}.")
+        self._informational += 1
+        self._check_version = True
+        if self._informational > limit.UPSTREAM_INFORMATIONAL_MAX:
+            self._refuse("The provider sends too many interim answers.")
 
     def on_message_complete(self) -> None:
         """The end of an answer, or of an interim one."""
@@ -329,28 +362,26 @@ class Connection(asyncio.Protocol):
         else:
             self._headers = []
 
-    def _framed(self, status: int, parser: httptools.HttpResponseParser) -> bool:
+    def _framed(self, status: int, headers: list[Header], parser: httptools.HttpResponseParser) -> bool:
         """Whether the body's end is told by length or chunks (else by the connection's); refuses what is ambiguous."""
-        framed = bodily = chunked = False
-        size = 0
-        for name, value in self._headers:
-            size += len(name) + len(value)
-            if name == b"content-length":
-                framed = True
-                bodily = value.strip(b"0") != b""
-            elif name == b"transfer-encoding":
-                if chunked or value.lower() != b"chunked":
-                    self._refuse("The provider's transfer-encoding is not plain chunked.")
-                framed = bodily = chunked = True
-                if self._check_version and parser.get_http_version() == "1.0":
-                    self._refuse("The provider's answer is chunked in HTTP/1.0.")
-            elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-                self._refuse("The provider compressed its answer though identity was asked for.")
-        if size > limit.UPSTREAM_HEADER_BYTES_MAX:
+        fields = dict(headers)
+        if len(fields) != len(headers):
+            fields = _joined(headers)
+        length = fields.get(b"content-length")
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None:
+            if coding.lower() != b"chunked":
+                self._refuse("The provider's transfer-encoding is not plain chunked.")
+            if self._check_version and parser.get_http_version() == "1.0":
+                self._refuse("The provider's answer is chunked in HTTP/1.0.")
+        if b"content-encoding" in fields and not _PLAIN.issuperset(fields[b"content-encoding"].lower().split(b", ")):
+            self._refuse("The provider compressed its answer though identity was asked for.")
+        # What came so far, of the body too: only where that is more than a head may be, its own size is asked for.
+        if self._head_bytes > limit.UPSTREAM_HEADER_BYTES_MAX and _size(headers) > limit.UPSTREAM_HEADER_BYTES_MAX:
             self._refuse("The provider's headers are too long.")
-        if status == 204 and bodily:
+        if status == 204 and (coding is not None or (length or b"").strip(b"0")):
             self._refuse("The provider's answer has a body where none may be.")
-        return framed or status in (204, 304)
+        return length is not None or coding is not None or status in (204, 304)
 
     def _refuse(self, message: str) -> None:
         self._breach = _breach(message)
@@ -369,6 +400,7 @@ class Connection(asyncio.Protocol):
             and transport is not None
             and not transport.is_closing()
             and transport.get_write_buffer_size() == 0
+            and self._writes.turns != self._gathered_at
         ):
             if self._paused:
                 self._paused = False
@@ -388,24 +420,22 @@ class Connection(asyncio.Protocol):
 
     # --- time ---------------------------------------------------------------------------------------------
 
-    def _idle_expiry(self) -> float:
-        return min(self._loop.time() + self._idle_seconds, self._deadline)
-
     def _arm(self, expires: float) -> None:
         self._expires = expires
+        at = min(expires, self._deadline)
         if self._timer is None:
-            self._timer_at = expires
-            self._timer = self._loop.call_at(expires, self._tick)
-        elif expires < self._timer_at:
+            self._timer_at = at
+            self._timer = self._loop.call_at(at, self._tick)
+        elif at < self._timer_at:
             self._timer.cancel()
-            self._timer_at = expires
-            self._timer = self._loop.call_at(expires, self._tick)
+            self._timer_at = at
+            self._timer = self._loop.call_at(at, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         if self._reply is None:
             return
-        expires = self._deadline if self._paused else self._expires
+        expires = self._deadline if self._paused else min(self._expires, self._deadline)
         now = self._loop.time()
         if now < expires:
             self._timer_at = expires
@@ -416,6 +446,18 @@ class Connection(asyncio.Protocol):
             self._fail(UpstreamError(Code.UPSTREAM_TIMEOUT, "The provider paused its answer for too long."))
         else:
             self._fail(UpstreamError(Code.UPSTREAM_TIMEOUT, "The provider did not begin to answer in time."))
+
+
+def _joined(headers: list[Header]) -> dict[bytes, bytes]:
+    """The fields of a head, each once: the values of one that comes again are a list (RFC 9110, section 5.3)."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in headers:
+        fields[name] = fields[name] + b", " + value if name in fields else value
+    return fields
+
+
+def _size(headers: list[Header]) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def _breach(message: str) -> UpstreamError:

@@ -77,6 +77,8 @@ class ProviderCredentials:
     def headers(self, provider: ProviderRow, request: UpstreamRequest) -> tuple[Header, ...] | None:
         """See ports.Credentials.headers."""
         kept = self._of(provider)
+        if kept.expires_at is None and kept.headers is not None:
+            return kept.headers
         good_for = kept.good_for(self._clock.now_ns() / _NS)
         if good_for <= limit.CREDENTIAL_MARGIN_SECONDS:
             return None

@@ -30,6 +30,7 @@ _OWN: Final = frozenset(
     }
 )
 _KNOWN_MAX: Final = 1_024
+_HEADS_KEPT_MAX: Final = 64
 
 
 def host_field(origin: Origin) -> bytes:
@@ -48,12 +49,13 @@ class HeadEncoder:
     change the framing: CR, LF, NUL, a name that is no lower-case token, or a header that is the client's own.
     """
 
-    __slots__ = ("_known", "_own", "_starts")
+    __slots__ = ("_heads", "_known", "_own", "_starts")
 
     def __init__(self, origin: Origin) -> None:
         self._own = b"host: %b\r\naccept-encoding: identity\r\n" % host_field(origin)
         self._known: set[bytes] = set()
         self._starts: dict[tuple[bytes, bytes], bytes] = {}
+        self._heads: dict[tuple[bytes, bytes, tuple[Header, ...]], bytes] = {}
 
     def handshake(self, target: bytes, headers: Sequence[Header], key: bytes, protocols: Sequence[bytes]) -> bytes:
         """The head of a GET that offers a WebSocket (RFC 6455 section 4.1) without extensions; `key` is the nonce in
@@ -61,11 +63,24 @@ class HeadEncoder:
         own: list[Header] = [(b"sec-websocket-version", VERSION), (b"sec-websocket-key", key)]
         if protocols:
             own.append((b"sec-websocket-protocol", b", ".join(protocols)))
-        head = self.encode(b"GET", target, (*headers, *own), 0)
-        return head[:-2] + b"connection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+        head = self._head(b"GET", target, (*headers, *own))  # its nonce makes it one of a kind: nothing to keep
+        return head + b"connection: Upgrade\r\nupgrade: websocket\r\n\r\n"
 
-    def encode(self, method: bytes, target: bytes, headers: Sequence[Header], length: int) -> bytes:
+    def encode(self, method: bytes, target: bytes, headers: tuple[Header, ...], length: int) -> bytes:
         """The head with its empty line. `content-length` is sent with a body and with every POST."""
+        key = method, target, headers
+        head = self._heads.get(key)
+        if head is None:
+            head = self._head(method, target, headers)
+            if len(self._heads) >= _HEADS_KEPT_MAX:
+                self._heads.clear()  # of headers that differ each time none is worth keeping
+            self._heads[key] = head
+        if length or method == b"POST":
+            return b"%bcontent-length: %d\r\n\r\n" % (head, length)
+        return head + b"\r\n"
+
+    def _head(self, method: bytes, target: bytes, headers: tuple[Header, ...]) -> bytes:
+        """The lines of a head but for the last, checked."""
         start = self._starts.get((method, target))
         if start is None:
             start = self._start(method, target)
@@ -75,15 +90,9 @@ class HeadEncoder:
             if name not in known:
                 self._learn(name)
             parts += (name, b": ", value, b"\r\n")
-        if length or method == b"POST":
-            parts.append(b"content-length: %d\r\n\r\n" % length)
-            lines = len(headers) + 2
-        else:
-            parts.append(b"\r\n")
-            lines = len(headers) + 1
         head = b"".join(parts)
         # The start was checked when it was learned and has three lines; every further CR or LF came in a value.
-        lines += 3
+        lines = len(headers) + 3
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
             raise GatewayError(Code.GATEWAY_INTERNAL, "A header to the provider holds CR, LF or NUL.")
         return head

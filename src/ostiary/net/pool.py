@@ -77,6 +77,10 @@ class Pool:
         """Whether nothing is open, dialled or waited for."""
         return self._free == self._places and not self._waiters
 
+    def now(self) -> float:
+        """The loop's time."""
+        return self._loop.time()
+
     def take(self) -> Connection | None:
         """An idle connection that may carry a request at once, or None."""
         idle = self._idle

@@ -26,36 +26,22 @@ class Line(Protocol):
 class Reply:
     """Implements ports.UpstreamReply. One reader at a time."""
 
-    __slots__ = (
-        "_failure",
-        "_held",
-        "_line",
-        "_loop",
-        "_pieces",
-        "_waiter",
-        "complete",
-        "connect_ms",
-        "first_byte_ms",
-        "headers",
-        "received",
-        "stale",
-        "status",
-    )
+    # Defaults stand on the class: most answers change few of them.
+    status: int = 0
+    headers: tuple[Header, ...] = ()
+    connect_ms: float = 0.0
+    first_byte_ms: float = 0.0
+    received: int = 0
+    complete: bool = False
+    stale: bool = False
+    _held: int = 0
+    _failure: OstiaryError | None = None
+    _waiter: "asyncio.Future[None] | None" = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, line: Line) -> None:
-        self.status = 0
-        self.headers: tuple[Header, ...] = ()
-        self.connect_ms = 0.0
-        self.first_byte_ms = 0.0
-        self.received = 0
-        self.complete = False
-        self.stale = False
         self._loop = loop
         self._line: Line | None = line
         self._pieces: list[bytes] = []
-        self._held = 0
-        self._failure: OstiaryError | None = None
-        self._waiter: asyncio.Future[None] | None = None
 
     # --- the reader's side --------------------------------------------------------------------------------
 
@@ -65,7 +51,8 @@ class Reply:
         while not self.status:
             if self._failure is not None:
                 raise self._failure
-            await self._wait()
+            waiter = self._waiter = self._loop.create_future()
+            await waiter
 
     async def chunk(self) -> bytes:
         """See ports.UpstreamReply.chunk."""
@@ -76,8 +63,9 @@ class Reply:
                 return b""
             if self._failure is not None:
                 raise self._failure
+            waiter = self._waiter = self._loop.create_future()
             try:
-                await self._wait()
+                await waiter
             except asyncio.CancelledError:
                 self.close()
                 raise
@@ -102,42 +90,40 @@ class Reply:
 
     def close(self) -> None:
         """See ports.UpstreamReply.close."""
+        self._pieces.clear()
+        if self.complete:
+            return
         if self._failure is None:
             self._failure = UpstreamError(Code.UPSTREAM_CUT, "The answer was closed before its end.")
-        self._pieces.clear()
         line, self._line = self._line, None
         if line is not None:
             line.abort()
 
     def _take(self) -> bytes:
         pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
+        if len(pieces) == 1:
+            data = pieces.pop()
+        else:
+            data = b"".join(pieces)
+            pieces.clear()
         if self._held > limit.UPSTREAM_BUFFER_BYTES_MAX and self._line is not None:
             self._line.resume()
         self._held = 0
         return data
 
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
     # --- the connection's side ----------------------------------------------------------------------------
 
     def head_arrived(self, status: int, headers: tuple[Header, ...]) -> None:
-        """The head is complete."""
+        """The head is complete. `wake` is called as for bytes of the body."""
         self.status = status
         self.headers = headers
-        self._wake()
 
     def body(self, data: bytes) -> None:
         """Some bytes of the body. `wake` is called once after all that one read from the socket brought."""
+        size = len(data)
         self._pieces.append(data)
-        self._held += len(data) + _PIECE_OVERHEAD
-        self.received += len(data)
+        self._held += size + _PIECE_OVERHEAD
+        self.received += size
 
     def full(self) -> bool:
         """Whether the connection must stop reading for now."""
@@ -146,10 +132,10 @@ class Reply:
     def wake(self) -> None:
         """Let the reader look again."""
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    _wake = wake
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def completed(self) -> None:
         """The answer ended as it should; the connection is no longer this reply's."""

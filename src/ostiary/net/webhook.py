@@ -9,14 +9,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from ostiary.core.error import OstiaryError
 from ostiary.core.http import Header, Origin
 from ostiary.core.port import Clock
 from ostiary.core.secret import Secret
 from ostiary.gateway.ports import PhaseTimeouts, Upstream, UpstreamRequest
-from ostiary.jobs.alerts.model import Message
 from ostiary.jobs.alerts.ports import DeliveryFailed
 
 _PREFIX: Final = "whsec_"
@@ -50,6 +49,17 @@ def signature(secret: Secret, message_id: str, timestamp: int, body: bytes) -> s
     return "v1," + base64.b64encode(digest).decode()
 
 
+class Telling(Protocol):
+    """What is sent. `id` is the same at every attempt."""
+
+    @property
+    def id(self) -> str: ...
+
+    def body(self) -> bytes:
+        """As JSON."""
+        ...
+
+
 @final
 class Webhook:
     """Implements Sender for one URL."""
@@ -61,7 +71,7 @@ class Webhook:
         self._target = target
         self._secret = secret
 
-    async def send(self, message: Message, now_seconds: int) -> None:
+    async def send(self, message: Telling, now_seconds: int) -> None:
         """See Sender."""
         body = message.body()
         headers: tuple[Header, ...] = (

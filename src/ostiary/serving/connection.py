@@ -11,7 +11,6 @@ the last of its connection: a byte behind it, before the offer is taken, drops t
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -20,7 +19,6 @@ import httptools
 from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
 from ostiary.core.http import Accepted, Answer, Header, RequestHead
 from ostiary.core.limit import (
-    BODIES_BYTES_MAX,
     BODY_CHUNKS_MAX,
     BODY_IDLE_SECONDS_MAX,
     BODY_SECONDS_MAX,
@@ -30,55 +28,21 @@ from ostiary.core.limit import (
     KEEPALIVE_IDLE_SECONDS_MAX,
     LINGER_SECONDS_MAX,
     PIPELINED_REQUESTS_MAX,
-    REFUSED_BODY_BYTES_MAX,
     REQUEST_LINE_BYTES_MAX,
     STREAM_KEEPALIVE_SECONDS,
     WRITE_BUFFER_BYTES_MAX,
     WRITE_STALL_SECONDS_MAX,
 )
-from ostiary.gateway.ports import Channel
-from ostiary.serving import Host
-from ostiary.serving.head import SINGLE, check_head, without_upgrade
+from ostiary.gateway.ports import SHED, Channel
+from ostiary.serving import DRAINING, Host
+from ostiary.serving.head import SINGLE, answer_head, comes_soon, read_head, without_upgrade
+from ostiary.serving.incoming import HeadRefusedError, Incoming, ReadHead, too_large
+from ostiary.serving.known import KnownHead, known
 from ostiary.serving.websocket import Upgraded
 from ostiary.websocket.handshake import accept_value
 
-_STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
-}
-_METHODS: Final = {b"POST": "POST", b"GET": "GET"}
 _BODYLESS: Final = (204, 304)
 _TICK_SECONDS: Final = 1.0
-
-
-class _Incoming:
-    """A request being read."""
-
-    __slots__ = (
-        "accepted",
-        "body",
-        "bytes",
-        "chunks",
-        "deadline",
-        "is_http_11",
-        "keep_alive",
-        "linger",
-        "path",
-        "refusal",
-        "size_max",
-    )
-
-    def __init__(self) -> None:
-        self.accepted: Accepted | None = None
-        self.refusal: Answer | None = None
-        self.path = b""
-        self.body: list[bytes] = []
-        self.bytes = 0
-        self.chunks = 0
-        self.size_max = 0
-        self.deadline = 0.0
-        self.keep_alive = True
-        self.linger = False
-        self.is_http_11 = True
 
 
 class Connection(asyncio.Protocol):
@@ -88,16 +52,20 @@ class Connection(asyncio.Protocol):
         "_closing",
         "_current",
         "_deadline",
+        "_fresh",
         "_head_bytes",
         "_header_count",
         "_headers",
         "_incoming",
         "_keepalive",
         "_keepalive_at",
+        "_known",
         "_loop",
         "_offered",
+        "_owed",
         "_parser",
         "_peer",
+        "_read",
         "_ready",
         "_resume",
         "_server",
@@ -110,6 +78,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_upgrading",
         "_url",
+        "_writes",
         "begun",
         "gone",
     )
@@ -117,6 +86,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, server: Host) -> None:
         self._server = server
         self._loop = server.loop
+        self._writes = server.writes
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._peer = ""
@@ -125,9 +95,13 @@ class Connection(asyncio.Protocol):
         self._header_count = 0
         self._head_bytes = 0
         self._started_at = 0.0
-        self._incoming: _Incoming | None = None
-        self._ready: deque[_Incoming] = deque()
-        self._current: _Incoming | None = None
+        self._known: KnownHead | None = None
+        self._read: ReadHead | None = None
+        self._fresh = True
+        self._owed = 0
+        self._incoming: Incoming | None = None
+        self._ready: deque[Incoming] = deque()
+        self._current: Incoming | None = None
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -182,6 +156,12 @@ class Connection(asyncio.Protocol):
         if self._upgrading:
             self.abort()
             return
+        if (self._owed or self._known is not None) and not (data := self._again(data)):
+            return
+        self._fresh = self._incoming is None and not self._started_at
+        if self._fresh:
+            self._known = None
+        plain = data
         if self._incoming is None and b"pgrade" in data:
             data = without_upgrade(data)
         try:
@@ -205,11 +185,44 @@ class Connection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._reject(CallerError(Code.REQUEST_MALFORMED, f"The request is not valid HTTP/1.1: {_shown(error)}."))
             return
+        read, self._read = self._read, None
+        if read is not None and data is plain:
+            self._known = known(data, read)
         # Bytes of a head that is not complete yet are only counted by llhttp's callbacks once a field ends.
         if self._incoming is None and self._started_at:
             self._head_bytes += len(data)
             if self._head_bytes > HEADER_BYTES_MAX + REQUEST_LINE_BYTES_MAX:
                 self._reject(CallerError(Code.REQUEST_LIMIT, "The request's head is too large.", status=431))
+
+    def _again(self, data: bytes) -> bytes:
+        """Read requests whose head is known, past the parser; gives what is left for it, b"" where nothing is."""
+        try:
+            while data and not self._closing:
+                at = 0
+                if not self._owed:
+                    known = self._known if self._incoming is None and not self._started_at else None
+                    found = None if known is None else known.find(data)
+                    if found is None:
+                        return data
+                    head, at = found
+                    self.on_message_begin()
+                    self._url, self._headers = head.url, head.headers
+                    self._owed = head.length
+                    self._headed(head, known)
+                end = at + self._owed
+                if end > len(data):
+                    self._owed = end - len(data)
+                    if at < len(data):
+                        self.on_body(data[at:])
+                    return b""
+                if self._owed:
+                    self._owed = 0
+                    self._take(data[at:end])
+                self.on_message_complete()
+                data = data[end:]
+        except OstiaryError as error:
+            self._reject(error)
+        return b"" if self._closing else data
 
     def eof_received(self) -> bool:
         return False
@@ -271,73 +284,74 @@ class Connection(asyncio.Protocol):
             headers[name] = value
 
     def on_headers_complete(self) -> None:
-        incoming = _Incoming()
-        self._incoming = incoming
+        head = read_head(self._parser, self._url, self._headers, self._header_count)
+        self._offered = head.offered
+        if self._fresh:
+            self._fresh, self._read = False, head
+        self._headed(head)
+
+    def _headed(self, head: ReadHead, again: KnownHead | None = None) -> None:
+        """A head is complete: let the application decide on it."""
+        self._incoming = incoming = Incoming()
         self._head_bytes = 0
         self._header_count = 0
-        headers = self._headers
-        method = self._parser.get_method()
-        version = self._parser.get_http_version()
-        self._offered = check_head(method, self._url, headers, version)
-        path, _, query = self._url.partition(b"?")
-        incoming.path = path
-        incoming.keep_alive = bool(self._parser.should_keep_alive())
-        incoming.is_http_11 = version == "1.1"
+        server, headers = self._server, head.headers
+        incoming.keep_alive = head.keep_alive and not server.draining
+        incoming.is_http_11 = head.is_http_11
         now = self._loop.time()
-        if self._server.draining or self._offered:
-            incoming.keep_alive = False
-        head = RequestHead(
-            method=_METHODS.get(method) or method.decode("ascii"),
-            path=path,
-            query=query,
-            headers=headers,
-            peer=self._peer,
-            at=self._started_at or now,
+        at = self._started_at or now
+        before = None if again is None else again.accepted
+        verdict = server.application.accept(
+            RequestHead(head.method, head.path, head.query, headers, self._peer, at, before)
         )
-        verdict = self._server.application.accept(head)
         if isinstance(verdict, Answer):
             incoming.refusal = verdict
         else:
             incoming.accepted = verdict
             incoming.size_max = verdict.body_bytes_max
-        length = headers.get(b"content-length")
-        has_body = b"transfer-encoding" in headers or (length is not None and length != b"0")
-        if not has_body:
+            if again is not None:
+                again.accepted = verdict
+        if head.length <= 0 and not head.chunked:
             return
         if incoming.refusal is not None:
-            if incoming.refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and _comes_soon(headers) and not self._offered:
+            if incoming.refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and comes_soon(headers) and not self._offered:
                 # It may come back on this connection, and a new one costs both more than to throw a short body away.
                 self._deadline = self._deadline if self._task is not None else now + BODY_IDLE_SECONDS_MAX
                 return
             incoming.keep_alive = False  # its body is not worth reading
             incoming.linger = True
             self._enqueue(incoming)
-            raise _HeadRefusedError
-        if length is not None and int(length) > incoming.size_max:
-            raise _too_large(incoming.size_max)
+            raise HeadRefusedError
+        if head.length > incoming.size_max:
+            raise too_large(incoming.size_max)
         incoming.deadline = now + BODY_SECONDS_MAX
         if self._task is None:
             self._deadline = now + BODY_IDLE_SECONDS_MAX
         expect = headers.get(b"expect")
         if expect and expect.lower() == b"100-continue" and self._transport is not None and self._task is None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._writes.add(self._transport, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
-        incoming = self._incoming
+        incoming = self._take(data)
+        if incoming is not None and self._task is None:
+            self._deadline = min(self._loop.time() + BODY_IDLE_SECONDS_MAX, incoming.deadline)
+
+    def _take(self, data: bytes) -> Incoming | None:
+        incoming, server = self._incoming, self._server
         if incoming is None or incoming.accepted is None:
-            return
+            return None
+        size = incoming.bytes + len(data)
+        if size > incoming.size_max:
+            raise too_large(incoming.size_max)
         incoming.chunks += 1
-        if incoming.bytes + len(data) > incoming.size_max:
-            raise _too_large(incoming.size_max)
         if incoming.chunks > BODY_CHUNKS_MAX:
             raise CallerError(Code.REQUEST_LIMIT, "The body comes in too many pieces.")
-        incoming.bytes += len(data)
-        self._server.body_bytes += len(data)
-        if self._server.body_bytes > BODIES_BYTES_MAX:
+        incoming.bytes = size
+        server.body_bytes += len(data)
+        if server.body_bytes > server.bodies_bytes_max and server.refuses(size):
             raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many large bodies are under way.", retry_after_seconds=1.0)
         incoming.body.append(data)
-        if self._task is None:
-            self._deadline = min(self._loop.time() + BODY_IDLE_SECONDS_MAX, incoming.deadline)
+        return incoming
 
     def on_message_complete(self) -> None:
         incoming, self._incoming = self._incoming, None
@@ -347,7 +361,7 @@ class Connection(asyncio.Protocol):
 
     # --- one request after the other ----------------------------------------------------------------------
 
-    def _enqueue(self, incoming: _Incoming) -> None:
+    def _enqueue(self, incoming: Incoming) -> None:
         if self._task is None and not self._ready and self._current is None:
             self._start(incoming)
             return
@@ -356,7 +370,7 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
-    def _start(self, incoming: _Incoming) -> None:
+    def _start(self, incoming: Incoming) -> None:
         self.begun = False
         self._current = incoming
         self._deadline = 0.0
@@ -371,12 +385,12 @@ class Connection(asyncio.Protocol):
         self._server.busy += 1
         self._task = self._loop.create_task(self._handle(incoming.accepted, body, incoming))
 
-    async def _handle(self, accepted: Accepted, body: bytes, incoming: _Incoming) -> None:
+    async def _handle(self, accepted: Accepted, body: bytes, incoming: Incoming) -> None:
         try:
             await self._server.application.serve(accepted, body, self)
         except asyncio.CancelledError:
-            # The only senders of this cancellation are connection_lost, the write stall and the end of a drain:
-            # the connection is of no further use, and nothing above this task waits for it.
+            # The only senders of this cancellation are connection_lost, the write stall, want of memory and the end of a
+            # drain: the connection is of no further use, and nothing above this task waits for it.
             self.abort()
         finally:
             self._server.busy -= 1
@@ -384,7 +398,7 @@ class Connection(asyncio.Protocol):
             self._task = None
             self._finish()
 
-    def _release(self, incoming: _Incoming) -> None:
+    def _release(self, incoming: Incoming) -> None:
         self._server.body_bytes -= incoming.bytes
         incoming.bytes = 0
 
@@ -414,10 +428,10 @@ class Connection(asyncio.Protocol):
 
     def _reject(self, error: OstiaryError) -> None:
         """Answer a fault of the HTTP itself, after what is still being answered, and close."""
-        if isinstance(error, _HeadRefusedError):
+        if isinstance(error, HeadRefusedError):
             self._closing = True
             return
-        incoming = _Incoming()
+        incoming = Incoming()
         path = self._url.partition(b"?")[0]
         incoming.refusal = self._server.application.refuse(error, path)
         incoming.keep_alive = False
@@ -437,6 +451,7 @@ class Connection(asyncio.Protocol):
             self._release(incoming)
         self._ready.clear()
         if self._transport is not None and not self._transport.is_closing():
+            self._writes.flush()
             if linger and self._transport.can_write_eof():
                 self._deadline = self._loop.time() + LINGER_SECONDS_MAX
                 self._transport.write_eof()
@@ -457,12 +472,23 @@ class Connection(asyncio.Protocol):
         """Whether no request is being read or answered."""
         return self._task is None and self._incoming is None and self._current is None
 
-    def cancel(self) -> None:
+    @property
+    def held_bytes(self) -> int:
+        """See Peer."""
+        if self._task is None or self._current is None or self._transport is None or self._closing:
+            return 0
+        return self._current.bytes + self._transport.get_write_buffer_size()
+
+    def cancel(self, why: str = DRAINING) -> None:
         """Cancel the request being handled; an idle connection is closed."""
-        if self._task is not None:
-            self._task.cancel("draining")
-        else:
+        if self._task is None:
             self._close()
+            return
+        self._task.cancel(why)
+        if why is SHED and self._current is not None:
+            self._closing, self._current.keep_alive = True, False
+            if self._resume is not None:
+                self.abort()  # it does not read: it would not take the end of its answer either
 
     def _tick(self) -> None:
         """One lazy timer per connection: deadlines are numbers, looked at once a second."""
@@ -504,9 +530,8 @@ class Connection(asyncio.Protocol):
             return
         self.begun = True
         keep = self._current is not None and self._current.keep_alive and not self._server.draining
-        self._transport.write(
-            b"".join((self._head(status, headers, keep=keep), b"content-length: %d\r\n\r\n" % len(body), body))
-        )
+        head = answer_head(status, headers, self._server.date_line, keep=keep)
+        self._writes.add(self._transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
 
     def begin(self, status: int, headers: Sequence[Header], *, keepalive: bytes = b"") -> None:
         if self.gone or self.begun or self._transport is None:
@@ -518,7 +543,7 @@ class Connection(asyncio.Protocol):
         if not self._stream_chunked and self._current is not None and status not in _BODYLESS:
             self._current.keep_alive = keep = False
         coding = b"transfer-encoding: chunked\r\n\r\n" if self._stream_chunked else b"\r\n"
-        self._transport.write(self._head(status, headers, keep=keep) + coding)
+        self._writes.add(self._transport, answer_head(status, headers, self._server.date_line, keep=keep) + coding)
         self._keepalive = keepalive
         self._keepalive_at = self._loop.time() + STREAM_KEEPALIVE_SECONDS
 
@@ -534,7 +559,7 @@ class Connection(asyncio.Protocol):
         if self.gone or self._transport is None:
             return
         if self._stream_chunked:
-            self._transport.write(b"0\r\n\r\n")
+            self._writes.add(self._transport, b"0\r\n\r\n")
 
     def upgrade(self, headers: Sequence[Header]) -> Channel | None:
         """See ports.Sink. From here on the transport belongs to the channel."""
@@ -549,7 +574,8 @@ class Connection(asyncio.Protocol):
             (b"sec-websocket-accept", accepted),
             *headers,
         )
-        transport.write(self._head(101, taken, keep=True) + b"\r\n")
+        self._writes.flush()
+        transport.write(answer_head(101, taken, self._server.date_line, keep=True) + b"\r\n")
         self.begun = self.gone = self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -563,38 +589,9 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self._keepalive_at = self._loop.time() + STREAM_KEEPALIVE_SECONDS
         if self._stream_chunked:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            self._transport.write(data)
-
-    def _head(self, status: int, headers: Sequence[Header], *, keep: bool) -> bytes:
-        parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, self._server.date_line]
-        parts += [b"%b: %b\r\n" % pair for pair in headers]
-        if not keep:
-            parts.append(b"connection: close\r\n")
-        return b"".join(parts)
-
-
-class _HeadRefusedError(OstiaryError):
-    """Raised through llhttp to stop reading a body whose head was refused; never answered itself."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.REQUEST_INVALID, "the head was refused")
-
-
-def _too_large(bytes_max: int) -> CallerError:
-    return CallerError(Code.REQUEST_TOO_LARGE, f"The body is larger than the {bytes_max} bytes accepted here.")
-
-
-def _comes_soon(headers: dict[bytes, bytes]) -> bool:
-    length = int(headers.get(b"content-length") or REFUSED_BODY_BYTES_MAX + 1)
-    return length <= REFUSED_BODY_BYTES_MAX and b"expect" not in headers
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._writes.add(self._transport, data)
 
 
 def _shown(error: Exception) -> str:
     return str(error).rstrip(".")[:80]
-
-
-def date_line(seconds: float) -> bytes:
-    """The `date` header line for a wall-clock time."""
-    return b"date: %b\r\n" % formatdate(seconds, usegmt=True).encode("ascii")

@@ -1,4 +1,4 @@
-"""What a request's head must be beyond llhttp's own strictness. Pure.
+"""What a request's head must be beyond llhttp's own strictness, and the head of an answer. Pure.
 
 `transfer-encoding` is exactly `chunked` and only in HTTP/1.1, a body never comes compressed, HTTP/1.1 has exactly one
 `host`, the target is a path (RFC 9112 sections 3.2 and 6.1). An offer to upgrade is a WebSocket's, complete, on a GET
@@ -6,10 +6,16 @@ without a body (RFC 6455 section 4.2.1), or it is ignored where that can be done
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Final
 
+import httptools
+
 from ostiary.core.error import CallerError, Code
+from ostiary.core.http import Header
+from ostiary.core.limit import REFUSED_BODY_BYTES_MAX
+from ostiary.serving.incoming import ReadHead
 from ostiary.websocket.handshake import VERSION, tokens, valid_key
 
 SINGLE: Final = frozenset(
@@ -37,9 +43,33 @@ SINGLE: Final = frozenset(
 )
 """Headers that may stand in a head once."""
 
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
+}
+_METHODS: Final = {b"POST": "POST", b"GET": "GET"}
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _WEBSOCKET: Final = re.compile(rb"GET .*\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE | re.DOTALL)
+
+
+def read_head(parser: httptools.HttpRequestParser, url: bytes, headers: dict[bytes, bytes], fields: int) -> ReadHead:
+    """The head whose end the parser has come to. Raises CallerError for what is not accepted."""
+    method, version = parser.get_method(), parser.get_http_version()
+    offered = check_head(method, url, headers, version)
+    path, _, query = url.partition(b"?")
+    return ReadHead(
+        _METHODS.get(method) or method.decode("ascii"),
+        url,
+        path,
+        query,
+        headers,
+        int(headers.get(b"content-length", -1)),
+        fields,
+        b"transfer-encoding" in headers,
+        version == "1.1",
+        bool(parser.should_keep_alive()) and not offered,
+        offered,
+    )
 
 
 def check_head(method: bytes, url: bytes, headers: Mapping[bytes, bytes], version: str) -> bool:
@@ -84,3 +114,18 @@ def without_upgrade(data: bytes) -> bytes:
     if end < 0 or _WEBSOCKET.match(data, 0, end + 2):
         return data
     return _UPGRADE.sub(b"\r\nx-ignored-upgrade:", data[:end]) + data[end:]
+
+
+def comes_soon(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a body is short and on its way: cheaper to throw away than the connection."""
+    length = int(headers.get(b"content-length") or REFUSED_BODY_BYTES_MAX + 1)
+    return length <= REFUSED_BODY_BYTES_MAX and b"expect" not in headers
+
+
+def answer_head(status: int, headers: Sequence[Header], date_line: bytes, *, keep: bool) -> bytes:
+    """The head of an answer but for what tells its length; `keep` says that the connection goes on."""
+    parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, date_line]
+    parts += [b"%b: %b\r\n" % pair for pair in headers]
+    if not keep:
+        parts.append(b"connection: close\r\n")
+    return b"".join(parts)

@@ -4,12 +4,20 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from email.utils import formatdate
 from typing import Final
 
-from ostiary.core.limit import CONNECTIONS_MAX, UNSENT_BYTES_MAX
-from ostiary.gateway.ports import Clock
+from ostiary.core.limit import (
+    BODIES_BYTES_MAX,
+    CONNECTIONS_MAX,
+    LARGE_BODY_BYTES_MIN,
+    RESET_BYTES_MIN,
+    UNSENT_BYTES_MAX,
+)
+from ostiary.gateway.ports import SHED, Clock
 from ostiary.serving import Application, Peer
-from ostiary.serving.connection import Connection, date_line
+from ostiary.serving.connection import Connection
+from ostiary.transport.writes import Writes
 
 _FIRST: Final = asyncio.FIRST_COMPLETED
 
@@ -29,10 +37,12 @@ class Server:
     ) -> None:
         self.application = application
         self.loop = loop
+        self.writes = Writes(loop)
         self.draining = False
         self.busy = 0
         self.bytes_in = 0
         self.body_bytes = 0
+        self.bodies_bytes_max = BODIES_BYTES_MAX
         self.rejected = 0
         self.stalled = 0
         self.date_line = b""
@@ -62,13 +72,17 @@ class Server:
             )
 
     def _renew_date(self) -> None:
-        self.date_line = date_line(self._clock.now_ns() / 1e9)
+        self.date_line = b"date: %b\r\n" % formatdate(self._clock.now_ns() / 1e9, usegmt=True).encode("ascii")
         self._date_timer = self.loop.call_later(1.0, self._renew_date)
 
     @property
     def connections(self) -> int:
         """How many connections are open."""
         return len(self._connections)
+
+    def refuses(self, size: int) -> bool:
+        """See Host. Where memory is scarce large bodies are refused alone: they are what takes it."""
+        return size >= LARGE_BODY_BYTES_MIN or self.body_bytes > BODIES_BYTES_MAX
 
     def opened(self, connection: Peer) -> bool:
         """Count a new connection; False where it is one too many."""
@@ -87,6 +101,19 @@ class Server:
         """A connection goes on as another protocol's."""
         self._connections.discard(before)
         self._connections.add(after)
+
+    def shed(self, wanted_bytes: int) -> list[int]:
+        """End the calls that hold most until what they hold is `wanted_bytes`, at least one; those that hold less than
+        RESET_BYTES_MIN are not the reason and are let be. What each held."""
+        dear = [(held, peer) for peer in self._connections if (held := peer.held_bytes) >= RESET_BYTES_MIN]
+        dear.sort(key=lambda one: -one[0])
+        ended: list[int] = []
+        for held, peer in dear:
+            if sum(ended) >= wanted_bytes:
+                break
+            peer.cancel(SHED)
+            ended.append(held)
+        return ended
 
     async def drain(self, seconds: float, notice_seconds: float = 0.0) -> None:
         """End in order. For `notice_seconds` connections are still accepted, so that a balancer can see that the

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from ostiary.core.limit import BODIES_BYTES_MAX
-from ostiary.gateway.ports import Channel
-from ostiary.serving import Host
+from ostiary.gateway.ports import SHED, Channel
+from ostiary.serving import DRAINING, Host
 from ostiary.websocket.frame import CloseCode
 from ostiary.websocket.link import Link
 
@@ -16,6 +15,8 @@ class Upgraded:
         self._server = server
         self._task = task
         self._link = Link(server.loop, self)
+        self._held = 0
+        self._shed = False
 
     def attach(self, transport: asyncio.Transport) -> Channel:
         """Take over the transport; the channel ends at the latest with the task."""
@@ -33,9 +34,15 @@ class Upgraded:
         """Never: its session is being served until it is closed."""
         return False
 
-    def cancel(self) -> None:
-        """The grace of a drain is over."""
-        self._task.cancel("draining")
+    @property
+    def held_bytes(self) -> int:
+        """See Peer."""
+        return 0 if self._shed else self._held
+
+    def cancel(self, why: str = DRAINING) -> None:
+        """The grace of a drain is over, or memory is wanting."""
+        self._shed = why is SHED
+        self._task.cancel(why)
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -54,8 +61,11 @@ class Upgraded:
 
     def holds(self, change: int) -> bool:
         """Messages count as bodies do."""
+        self._held += change
         self._server.body_bytes += change
-        return change <= 0 or self._server.body_bytes <= BODIES_BYTES_MAX
+        if change <= 0 or self._server.body_bytes <= self._server.bodies_bytes_max:
+            return True
+        return not self._server.refuses(self._held)
 
     def lost(self, link: Link) -> None:
         """The connection is closed."""

@@ -4,6 +4,7 @@ Every mistake is told with file, line, reason and the nearest known name; unknow
 (`${env:NAME}`, `${file:path}`) are resolved by `bootstrap`; a provider's secret stays one until a data worker needs it.
 """
 
+from ostiary.settings.alert import WebhookSettings
 from ostiary.settings.file import (
     DEFAULT_TEAM,
     DEFAULT_TENANT,
@@ -24,6 +25,7 @@ from ostiary.settings.model import (
     HedgeSettings,
     KnownSettings,
     ModelSettings,
+    QualitySettings,
     ShadowSettings,
     TargetSettings,
 )
@@ -54,6 +56,7 @@ __all__ = [
     "ModelSettings",
     "PriceSettings",
     "ProviderSettings",
+    "QualitySettings",
     "RateSettings",
     "ServerSettings",
     "Settings",
@@ -62,6 +65,7 @@ __all__ = [
     "TargetSettings",
     "TeamSettings",
     "TierOfTeamsSettings",
+    "WebhookSettings",
     "check_supplied_key",
     "find_file",
     "load",

@@ -21,6 +21,12 @@ class WebhookSettings(Section, frozen=True, kw_only=True):
     tenants: list[Name] = []
 
 
+class ReviewSettings(Section, frozen=True, kw_only=True):
+    """Who may be told that a person has decided on a call: of which calls, their models say."""
+
+    callbacks: Annotated[list[WebhookSettings], Meta(max_length=50)] = []
+
+
 class MailSettings(Section, frozen=True, kw_only=True):
     """Mailboxes that get alerts; of every tenant unless some are named."""
 

@@ -11,7 +11,7 @@ import msgspec
 from ostiary.control.located import compose, misplaced
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.limit import SUPPLIED_KEY_CHARS_MIN
-from ostiary.settings.alert import AlertSettings
+from ostiary.settings.alert import AlertSettings, ReviewSettings
 from ostiary.settings.installation import (
     AdminSettings,
     CacheSettings,
@@ -46,6 +46,7 @@ class Settings(Section, frozen=True, kw_only=True):
     pricing: PricingSettings = PricingSettings()
     cache: CacheSettings = CacheSettings()
     alerts: AlertSettings = AlertSettings()
+    reviews: ReviewSettings = ReviewSettings()
     overload: OverloadSettings = OverloadSettings()
     log: LogSettings = LogSettings()
     providers: dict[str, ProviderSettings] = {}

@@ -15,6 +15,8 @@ from ostiary.core.limit import (
     FIRST_BYTE_SECONDS,
     IDLE_SECONDS,
     MAX_TOKENS_MAX,
+    REVIEW_SECONDS,
+    REVIEW_SECONDS_MAX,
     SEMANTIC_SIMILARITY_MIN,
     TOTAL_SECONDS,
 )
@@ -57,14 +59,36 @@ class RetrySettings(Section, frozen=True, kw_only=True):
 
 
 FallbackReason = Literal[
-    "error", "timeout", "rate_limit", "overload", "unsupported", "context_window", "content_filter", "budget"
+    "error",
+    "timeout",
+    "rate_limit",
+    "overload",
+    "unsupported",
+    "context_window",
+    "content_filter",
+    "budget",
+    "schema",
+    "guard",
+    "quality",
 ]
 
 
 FallbackReasons = Annotated[tuple[FallbackReason, ...], Meta(min_length=1)]
 
 
-DegradedReason = Literal["error", "timeout", "rate_limit", "overload", "budget", "limit"]
+DegradedReason = Literal[
+    "error",
+    "timeout",
+    "rate_limit",
+    "overload",
+    "budget",
+    "limit",
+    "context_window",
+    "content_filter",
+    "schema",
+    "guard",
+    "quality",
+]
 
 
 class FallbackSettings(Section, frozen=True, kw_only=True):
@@ -113,11 +137,19 @@ class DegradedWebhookSettings(Section, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, Meta(gt=0, le=60)] = 5.0
 
 
+class HandoverSettings(Section, frozen=True, kw_only=True):
+    """How a call is left to a person: for how long, and who is told when it is decided."""
+
+    ttl_seconds: Annotated[int, Meta(ge=60, le=REVIEW_SECONDS_MAX)] = REVIEW_SECONDS
+    callback: str = ""
+
+
 class DegradedAnswerSettings(Section, frozen=True, kw_only=True):
-    """What to say instead of a failure, a text or what a webhook says: to some callers, to some questions, or always."""
+    """What to say instead of a failure, a text, what a webhook says or that a person will: to some callers, to some questions, or always."""
 
     text: Annotated[str, Meta(min_length=1, max_length=16_384)] | None = None
     webhook: DegradedWebhookSettings | None = None
+    handover: HandoverSettings | None = None
     when: str = ""
     questions: Annotated[list[Annotated[str, Meta(min_length=1, max_length=1_024)]], Meta(max_length=100)] = []
 
@@ -127,6 +159,17 @@ class DegradedSettings(Section, frozen=True, kw_only=True):
 
     answers: Annotated[list[DegradedAnswerSettings], Meta(min_length=1, max_length=200)]
     on: Annotated[tuple[DegradedReason, ...], Meta(min_length=1)] = ("error", "timeout", "rate_limit", "overload")
+
+
+PoorWord = Literal["empty", "refusal", "length", "content_filter"]
+
+
+class QualitySettings(Section, frozen=True, kw_only=True):
+    """Which answers are poor."""
+
+    signs: Annotated[tuple[PoorWord, ...], Meta(min_length=1)] = ("empty",)
+    min_characters: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    poor_when: str = ""
 
 
 class HedgeSettings(Section, frozen=True, kw_only=True):
@@ -155,5 +198,6 @@ class ModelSettings(KnownSettings, frozen=True, kw_only=True):
     regions: list[Name] = []
     shadow: ShadowSettings | None = None
     degraded: DegradedSettings | None = None
+    quality: QualitySettings | None = None
     hedge: HedgeSettings | None = None
     prompt_cache: Literal["5m", "1h"] | None = None

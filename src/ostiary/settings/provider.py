@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from ostiary.core.limit import CREDENTIALS_KEYS_MAX
+from ostiary.core.limit import CREDENTIALS_KEYS_MAX, EMBEDDING_INPUTS_MAX
 from ostiary.settings.overload import CapacitySettings
 from ostiary.settings.section import Name, OmittedField, Placed, Section, Url
 
@@ -99,3 +99,4 @@ class ProviderSettings(Section, frozen=True, kw_only=True):
     account: Placed = ""
     api_version: Placed = ""
     capacity: CapacitySettings | None = None
+    embedding_inputs_max: Annotated[int, Meta(ge=1, le=EMBEDDING_INPUTS_MAX)] | None = None

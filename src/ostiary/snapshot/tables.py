@@ -133,6 +133,7 @@ class ProviderRow(msgspec.Struct, frozen=True):
     has endpoints for; empty: those of its dialect.
     `region` is where it runs, in small letters (empty: not known). `gate` bounds the calls in flight there.
     `price_provider` names the price list its models are looked up in. `headers` are sent with each request.
+    `embedding_inputs_max` is how many texts it takes at once for vectors (None: as many as its dialect says).
     """
 
     name: str
@@ -152,6 +153,7 @@ class ProviderRow(msgspec.Struct, frozen=True):
     operations: tuple[Operation, ...] = ()
     region: str = ""
     gate: GateRow | None = None
+    embedding_inputs_max: int | None = None
 
 
 class TraitsRow(msgspec.Struct, frozen=True):
@@ -265,14 +267,22 @@ class WebhookRow(msgspec.Struct, frozen=True):
     timeout_seconds: float
 
 
+class HandoverRow(msgspec.Struct, frozen=True):
+    """A call left to a person for so long, and the name of who is told when it is decided (empty: nobody)."""
+
+    ttl_seconds: int
+    callback: str = ""
+
+
 class DegradedAnswerRow(msgspec.Struct, frozen=True):
-    """A text given instead of a failure, or what `webhook` says then: where the condition `when` holds (empty: always), and to `questions` like these
+    """A text given instead of a failure, or what `webhook` says then, or the ticket of a `handover`: where the condition `when` holds (empty: always), and to `questions` like these
     alone (empty: to any)."""
 
     text: str = ""
     when: str = ""
     questions: tuple[str, ...] = ()
     webhook: WebhookRow | None = None
+    handover: HandoverRow | None = None
 
 
 class DegradedRow(msgspec.Struct, frozen=True):
@@ -280,6 +290,33 @@ class DegradedRow(msgspec.Struct, frozen=True):
 
     on: tuple[str, ...]
     answers: tuple[DegradedAnswerRow, ...]
+
+
+class PoorSign(StrEnum):
+    """What may be poor in an answer: nothing is said in it, the model refused, it was cut off at its bound of tokens, or
+    for its content."""
+
+    EMPTY = "empty"
+    REFUSAL = "refusal"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+
+
+class QualityRow(msgspec.Struct, frozen=True):
+    """Which answers are poor: those with one of the signs, with fewer characters of text, or for which the condition
+    `poor_when` holds (empty: none)."""
+
+    signs: tuple[PoorSign, ...]
+    min_characters: int = 0
+    poor_when: str = ""
+
+
+class ChecksRow(msgspec.Struct, frozen=True):
+    """What answers are checked for, because a fallback or a ready answer stands for it: the structure that was asked for,
+    and their quality (None: not)."""
+
+    schema: bool = False
+    quality: QualityRow | None = None
 
 
 class HedgeRow(msgspec.Struct, frozen=True):
@@ -315,9 +352,10 @@ class ModelRow(msgspec.Struct, frozen=True):
     degraded: DegradedRow | None = None
     hedge: HedgeRow | None = None
     prompt_cache: str = ""
+    checks: ChecksRow | None = None
 
 
-class LimitRow(msgspec.Struct, frozen=True):
+class LimitRow(msgspec.Struct, frozen=True, cache_hash=True):
     """What one scope may take: requests and tokens a minute, each with how many may come at once, and calls open at
     the same time. None: no limit."""
 
@@ -362,7 +400,7 @@ class BudgetRow(msgspec.Struct, frozen=True):
     increases: tuple[IncreaseRow, ...] = ()
 
 
-class LimitedRow(msgspec.Struct, frozen=True):
+class LimitedRow(msgspec.Struct, frozen=True, cache_hash=True):
     """A scope with its limit. `scope` names it: tenant/<tenant>, team/<tenant>/<team>, key/<tenant>/<key id>,
     project/<tenant>/<team>/<project>, tier/<tier>, model/<model>, and user/<tenant>/<team> for each end user of a team on its own."""
 

@@ -7,7 +7,7 @@ and the ops process renders the sum of all.
 
 import contextlib
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -244,10 +244,10 @@ class Metrics:
 
     def closed(self, record: Closed) -> None:
         """Count a finished call; one that failed is logged with its request id."""
-        with contextlib.suppress(
-            OSError
-        ):  # a new series may find no room on a full disk; the call must not fail for it
+        try:  # noqa: SIM105 - every call comes by here, and `suppress` is an object and three calls
             self._count(record)
+        except OSError:
+            pass  # a new series may find no room on a full disk; the call must not fail for it
         if record.outcome is not Outcome.SUCCEEDED:
             _log.info(
                 "call_ended",
@@ -263,7 +263,9 @@ class Metrics:
             )
 
     def _count(self, record: Closed) -> None:
-        model = record.original_model if record.original_model in self._models else _OTHER
+        model = record.original_model
+        if model not in self._models:
+            model = _OTHER
         key: _Key = (record.operation, model, record.provider, record.outcome, record.error)
         bound = self._bound.get(key)
         if bound is None:
@@ -281,8 +283,14 @@ class Metrics:
             read = min(usage.cached_tokens, usage.input_tokens)  # whatever a provider says
             bound.pending_read += read
             bound.pending_written += min(usage.cache_write_tokens, usage.input_tokens - read)
-        if record.cost is not None:
-            bound.pending_nano += record.cost.nano
+        cost = record.cost
+        if cost is not None:
+            bound.pending_nano += cost.nano
+        if record.route or record.cache:
+            self._count_route(record, model)
+
+    def _count_route(self, record: Closed, model: str) -> None:
+        """What few calls have: targets they were kept from, an answer that was kept."""
         for one in record.route:
             if one.reason == CONDITION_FAILED:
                 self.conditions_failed.labels(model).inc()
@@ -325,30 +333,46 @@ class Metrics:
         self.open_streams.set(open_count)
 
 
-def render_all(unshipped: Callable[[], int]) -> bytes:
+def render_all(looked_at: Iterable["LookedAt"]) -> bytes:
     """The metrics of all processes that share the directory, and those of the one that renders them, in Prometheus's text
-    form. `unshipped` gives the bytes of the journal that are not in the store."""
+    form."""
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the library has no annotation here
-    registry.register(Unshipped(unshipped))
+    for one in looked_at:
+        registry.register(one)
     return generate_latest(registry)
 
 
-class Unshipped(Collector):
-    """`ostiary_journal_unshipped_bytes`: looked at when it is asked for, so that it stands in no shared file."""
+class LookedAt(Collector):
+    """A gauge that is looked at when it is asked for, so that it stands in no shared file."""
 
-    def __init__(self, unshipped: Callable[[], int]) -> None:
-        self._unshipped = unshipped
+    def __init__(self, name: str, text: str, look: Callable[[], float]) -> None:
+        self._name = name
+        self._text = text
+        self._look = look
 
     def describe(self) -> list[Metric]:
         """The metric without a value."""
-        return [GaugeMetricFamily("ostiary_journal_unshipped_bytes", "Journal bytes not yet in the store.")]
+        return [GaugeMetricFamily(self._name, self._text)]
 
     def collect(self) -> list[Metric]:
         """The metric."""
         (family,) = self.describe()
-        family.add_sample(family.name, {}, self._unshipped())
+        family.add_sample(family.name, {}, self._look())
         return [family]
+
+
+def unshipped(look: Callable[[], float]) -> LookedAt:
+    """How much of the journal the store does not have."""
+    return LookedAt("ostiary_journal_unshipped_bytes", "Journal bytes not yet in the store.", look)
+
+
+def reviews_waiting(count: Callable[[], float], oldest_seconds: Callable[[], float]) -> tuple[LookedAt, LookedAt]:
+    """How many calls wait for a person, and how long the first of them has."""
+    return (
+        LookedAt("ostiary_reviews_waiting", "Calls handed over that wait for somebody.", count),
+        LookedAt("ostiary_reviews_oldest_seconds", "How long the one that waits longest has.", oldest_seconds),
+    )
 
 
 def render(registry: CollectorRegistry) -> bytes:

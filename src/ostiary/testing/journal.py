@@ -18,7 +18,7 @@ class MemoryJournal:
         self.failing = False
         self.stalled = False
 
-    def append(self, kind: Kind, payload: bytes) -> Receipt:
+    def append(self, kind: Kind, payload: bytes, closes: int | None = None) -> Receipt:  # noqa: ARG002 - the port's
         """Keep one record."""
         if self.failing:
             raise GatewayError(Code.AUDIT_UNAVAILABLE, "The audit journal was told to fail.")

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostiary.core.error import OstiaryError, UpstreamError
+from ostiary.core import limit
+from ostiary.core.error import Code, OstiaryError, UpstreamError
 from ostiary.net.connection import Connection
+from ostiary.transport.writes import Writes
 
 
 class FakeTransport:
@@ -67,12 +69,16 @@ class Rig:
         self.sock.setblocking(False)
         self.keeper = Keeper()
         self.transport = FakeTransport()
-        self.connection = Connection(loop, self.keeper, self.sock)
+        self.writes = Writes(loop)
+        self.connection = Connection(loop, self.keeper, self.sock, self.writes)
         self.connection.connection_made(self.transport)
 
-    def start(self, body=b"", first_byte=5.0, idle=5.0, total=10.0):
+    def start(self, body=b"", first_byte=5.0, idle=5.0, total=10.0, *, sent=True):
         now = asyncio.get_running_loop().time()
-        return self.connection.start(b"HEAD", body, first_byte, idle, now + total)
+        reply = self.connection.start(b"HEAD", body, first_byte, idle, now + total)
+        if sent:
+            self.writes.flush()
+        return reply
 
     def close(self):
         self.connection.abort()
@@ -111,6 +117,83 @@ async def test_however_it_is_split_it_is_the_same_answer(answer, body):
         assert await reply.read(100) == body
         assert rig.keeper.kept == [rig.connection]
         rig.close()
+
+
+async def test_a_field_that_comes_again_counts_with_all_its_values(rig):
+    reply = rig.start()
+    rig.connection.data_received(
+        b"HTTP/1.1 200 OK\r\nset-cookie: a\r\ncontent-encoding: identity\r\nset-cookie: b\r\ncontent-encoding:\r\n"
+        b"content-encoding: Identity\r\ncontent-length: 2\r\n\r\nok"
+    )
+    assert await reply.read(2) == b"ok"
+    assert [value for name, value in reply.headers if name == b"set-cookie"] == [b"a", b"b"]
+    for codings in ((b"gzip", b"identity"), (b"identity", b"br")):
+        one = Rig(asyncio.get_running_loop())
+        reply = one.start()
+        lines = b"".join(b"content-encoding: %b\r\n" % coding for coding in codings)
+        one.connection.data_received(b"HTTP/1.1 200 OK\r\n" + lines + b"content-length: 2\r\n\r\nok")
+        with pytest.raises(UpstreamError) as caught:
+            await reply.read(2)
+        assert caught.value.code == Code.UPSTREAM_PROTOCOL
+        one.close()
+
+
+async def test_a_long_body_behind_a_head_in_one_read_is_no_long_head(rig):
+    size = 2 * limit.UPSTREAM_HEADER_BYTES_MAX
+    reply = rig.start()
+    rig.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (size, bytes(size)))
+    assert await reply.read(size) == bytes(size)
+
+
+async def test_what_came_before_a_breach_in_one_read_is_handed_out_before_it(rig):
+    reply = rig.start()
+    rig.connection.data_received(
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"2\r\nhi\r\n" * 1000 + b"x\r\n"
+    )
+    assert rig.transport.state == "aborted"
+    assert await reply.chunk() == b"hi" * 1000
+    with pytest.raises(UpstreamError) as caught:
+        await reply.chunk()
+    assert caught.value.code == Code.UPSTREAM_PROTOCOL
+
+
+async def test_an_answer_beyond_the_bound_is_refused_even_where_it_ends(rig, monkeypatch):
+    monkeypatch.setattr(limit, "UPSTREAM_STREAM_BYTES_MAX", 4)
+    reply = rig.start()
+    rig.connection.data_received(ANSWERS["length"][0])
+    assert not reply.complete
+    assert rig.transport.state == "aborted"
+    assert await reply.chunk() == b"hello"
+    with pytest.raises(UpstreamError) as caught:
+        await reply.chunk()
+    assert caught.value.code == Code.UPSTREAM_TOO_LARGE
+
+
+async def test_a_head_alone_wakes_who_waits_for_it(rig):
+    reply = rig.start()
+    task = asyncio.get_running_loop().create_task(reply.head())
+    await asyncio.sleep(0)
+    rig.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
+    async with asyncio.timeout(1):
+        await task
+    assert reply.status == 200
+
+
+async def test_no_phase_outlasts_the_deadline(rig, monkeypatch):
+    """A timer left over from a request with a later deadline is brought forward."""
+    rig.start(total=1000.0, first_byte=900.0)
+    rig.connection.data_received(ANSWERS["length"][0])
+    for first_byte, head in ((900.0, b""), (900.0, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")):
+        one = rig.start(first_byte=first_byte, idle=900.0, total=0.02)
+        if head:
+            rig.connection.data_received(head)
+        with pytest.raises(UpstreamError) as caught:
+            async with asyncio.timeout(1):
+                await one.read(2) if head else await one.head()
+        assert caught.value.code == Code.UPSTREAM_TIMEOUT
+        rig.close()
+        rig = Rig(asyncio.get_running_loop())
+    rig.close()
 
 
 async def test_small_bodies_go_out_in_one_write_and_large_ones_uncopied(rig):
@@ -157,6 +240,15 @@ async def test_a_connection_with_unsent_bytes_is_not_kept(rig):
     assert reply.complete
     assert rig.keeper.kept == []
     assert rig.transport.state == "closed"
+
+
+async def test_an_answer_that_comes_before_its_request_went_out_ends_the_connection(rig):
+    reply = rig.start(sent=False)
+    rig.connection.data_received(ANSWERS["length"][0])
+    assert reply.complete
+    assert rig.keeper.kept == []
+    rig.writes.flush()
+    assert rig.transport.written == []
 
 
 async def test_a_byte_that_nobody_asked_for_closes_it(rig):

@@ -99,10 +99,20 @@ def test_what_was_refused_once_is_refused_again():
 @given(st.lists(st.tuples(st.sampled_from([b"a", b"x-b", b"c"]), st.binary(max_size=20)), max_size=5))
 def test_a_head_has_exactly_the_lines_it_was_given(headers):
     try:
-        head = HeadEncoder(ORIGIN).encode(b"POST", b"/", headers, 7)
+        head = HeadEncoder(ORIGIN).encode(b"POST", b"/", tuple(headers), 7)
     except GatewayError:
         assert any(byte in value for _, value in headers for byte in (b"\r", b"\n", b"\0"))
         return
     lines = head.split(b"\r\n")
     assert lines[3:-3] == [b"%b: %b" % header for header in headers]
     assert lines[-2:] == [b"", b""]
+
+
+def test_what_is_kept_of_a_head_is_not_given_to_another_request():
+    encoder = HeadEncoder(ORIGIN)
+    for number in range(200):  # more than are kept
+        first = ((b"authorization", b"Bearer %d" % number),)
+        for _ in range(2):
+            assert b"Bearer %d\r\n" % number in encoder.encode(b"POST", b"/", first, number)
+            assert encoder.encode(b"POST", b"/", first, number).endswith(b"content-length: %d\r\n\r\n" % number)
+            assert b"Bearer" not in encoder.encode(b"POST", b"/", (), 0)

@@ -1,13 +1,14 @@
 import asyncio
 import shutil
 
+import msgspec
 import pytest
 
 from ostiary.core.error import Code, OperatorError
-from ostiary.core.event import Closed, Kind, Outcome, Recovered, Unauthenticated
+from ostiary.core.event import Closed, Kind, Outcome, Recovered, Timings, Unauthenticated
 from ostiary.core.usage import Cost, Nano, Usage
 from ostiary.gateway.audit import record
-from ostiary.govern.usage.model import Dimension, Place, UsageQuery
+from ostiary.govern.usage.model import CallRow, Dimension, Place, UsageQuery
 from ostiary.projector import step
 from ostiary.projector.loop import Projector
 from ostiary.projector.step import CONSUMER, day_of, fold, project_origin
@@ -225,6 +226,70 @@ def test_a_provider_that_lies_about_tokens_cannot_overflow_a_sum():
     )
     (row,) = fold("r1.0", [entry(1, Kind.CLOSED, record.encode(closed))]).calls
     assert (row.input_tokens, row.output_tokens, row.cost_nano) == (2**40, 0, 2**53)
+
+
+@pytest.mark.parametrize("lie", [-1, 2**40 + 1, 2**63, 2**64, 10**30])
+def test_any_kind_of_usage_may_be_the_lie(lie):
+    """The record is read in another way then: the rest of it is what it would have been."""
+    kinds = msgspec.structs.fields(Usage)
+    for number, field in enumerate(kinds):
+        usage = Usage(*(lie if place == number else place + 1 for place in range(len(kinds))))
+        honest = Usage(*(place + 1 for place in range(len(kinds))))
+        told, plain = (
+            fold("r1.0", [entry(1, Kind.CLOSED, record.encode(whole_closing(usage=one)))]).calls[0]
+            for one in (usage, honest)
+        )
+        known = {field.name: min(max(lie, 0), 2**40)} if hasattr(plain, field.name) else {}
+        assert told == msgspec.structs.replace(plain, **known)
+
+
+def test_a_closing_record_that_is_none_is_unreadable_whatever_it_says_of_tokens():
+    payload = record.encode(whole_closing(usage=Usage(10**18))).replace(b'"at_ns":', b'"at":')
+    assert fold("r1.0", [entry(1, Kind.CLOSED, payload)]).unreadable == [(1, Kind.CLOSED)]
+
+
+def whole_closing(**given):
+    """A closing record with no two fields alike."""
+    words = {field.name: field.name for field in msgspec.structs.fields(Closed) if field.type is str}
+    return Closed(
+        **words,
+        **{
+            "at_ns": 86_400 * 10**9,
+            "opened": 7,
+            "outcome": Outcome.FAILED,
+            "stream": True,
+            "status": 502,
+            "timings": Timings(1.0, 2.0, 3.0, 4.0, 5.0),
+            "usage": Usage(*range(21, 21 + len(msgspec.structs.fields(Usage)))),
+            "cost": Cost(Nano(99), "EUR", "v", estimated=True),
+            **given,
+        },
+    )
+
+
+def test_each_value_of_a_closing_record_stands_in_its_place():
+    closed = whole_closing()
+    (row,) = fold("r1.0", [entry(8, Kind.CLOSED, record.encode(closed))]).calls
+    same = {"tenant", "environment", "team", "key_id", "provider", "operation", "error", "request_id", "project"}
+    same |= {"feature", "end_user", "at_ns", "outcome", "status", "stream"}
+    kinds = {field.name for field in msgspec.structs.fields(Usage)} & set(CallRow.__struct_fields__)
+    assert len(kinds) == 14
+    assert row == CallRow(
+        origin="r1.0",
+        sequence=8,
+        day="1970-01-02",
+        asked=closed.original_model,
+        served=closed.request_model,
+        estimated=True,
+        cost_nano=99,
+        currency="EUR",
+        total_ms=5.0,
+        first_content_ms=4.0,
+        whole=True,
+        **{name: getattr(closed, name) for name in same},
+        **{name: getattr(closed.usage, name) for name in kinds},
+    )
+    assert {type(value) for value in msgspec.structs.astuple(row)} == {str, int, float}
 
 
 def test_days_are_utc():

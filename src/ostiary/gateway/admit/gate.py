@@ -4,11 +4,11 @@ A gate that is below its bound costs a comparison and two counters. `Gate.enter`
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ostiary.core.error import Code, GatewayError
-from ostiary.core.limit import LAG_LOOK_SECONDS, RETRY_AFTER_SECONDS_MAX
+from ostiary.core.limit import RETRY_AFTER_SECONDS_MAX
 from ostiary.core.port import Clock
 from ostiary.core.principal import Principal, Priority
 from ostiary.gateway.admit.drain import Pressure
@@ -20,6 +20,8 @@ _LAG: Final = "lag"
 _RETRY_SECONDS_MIN: Final = 1.0
 WORKER: Final = ""
 """The name of the worker's own gate."""
+
+SHORT_OF_MEMORY: Final = "This gateway is short of memory."
 
 Shed = Callable[[str, str, Priority], None]
 """Told of each call that is shed: at which gate, why, of what priority."""
@@ -175,9 +177,7 @@ class Gates:
         """Refuse a call on its head alone: before its body is read. Raises GatewayError gateway.overloaded."""
         if self.memory_short:
             self._shed(WORKER, "memory", queued.priority)
-            raise GatewayError(
-                Code.GATEWAY_OVERLOADED, "This gateway is short of memory.", retry_after_seconds=_RETRY_SECONDS_MIN
-            )
+            raise GatewayError(Code.GATEWAY_OVERLOADED, SHORT_OF_MEMORY, retry_after_seconds=_RETRY_SECONDS_MIN)
         if self.pressure.sheds(queued.priority):
             self._shed(WORKER, _LAG, queued.priority)
             raise GatewayError(
@@ -198,16 +198,6 @@ class Gates:
             return f"the event loop runs {self.pressure.lag_seconds:.2f} s late: calls are shed by priority"
         waiting = self.worker.room.waiting
         return f"{waiting} calls wait for a place" if waiting else ""
-
-
-async def watch_loop(
-    pressure: Pressure, clock: Clock, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-) -> None:
-    """Measure for ever how late the event loop runs, often enough to shed calls for it."""
-    while True:
-        expected = clock.monotonic() + LAG_LOOK_SECONDS
-        await sleep(LAG_LOOK_SECONDS)
-        pressure.look(clock.monotonic() - expected)
 
 
 def _retry(seconds: float) -> float:

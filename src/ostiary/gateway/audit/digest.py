@@ -3,6 +3,9 @@
 They are keyed: without the installation's digest key nobody can test a guessed prompt against the journal.
 """
 
+from collections.abc import Callable
+from typing import Final
+
 from ostiary.core.digest import KeyedDigest, RunningDigest, key_name
 from ostiary.core.principal import TenantId
 
@@ -14,10 +17,8 @@ class Digests:
         self.name = key_name("digest", key)
         self._content = KeyedDigest(key, b"content\x00")
         self._person = KeyedDigest(key, b"person\x00")
-
-    def content(self, content: bytes) -> str:
+        self.content: Final[Callable[[bytes], str]] = self._content.hexdigest
         """Of a prompt or an answer, in hex. Equal contents are recognised, unknown ones not guessed."""
-        return self._content.hexdigest(content)
 
     def running(self) -> RunningDigest:
         """The same of an answer that comes in pieces."""

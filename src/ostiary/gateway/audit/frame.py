@@ -37,7 +37,7 @@ FIRST_LINK: Final = bytes(32)
 HEADER_BYTES: Final = 43
 
 _HEAD: Final = Layout(">II")
-_BODY: Final = Layout(">BH32s")
+_ABOUT: Final = Layout(">BH")
 _LEAF: Final = Layout(">BBH")
 _HEADER: Final = Layout(">IIBH32s")
 _NOT_ZERO: Final = re.compile(rb"[^\x00]")
@@ -64,8 +64,9 @@ def encode(previous: bytes, kind: int, version: int, payload: bytes) -> tuple[by
     length = len(payload)
     if length > JOURNAL_RECORD_BYTES_MAX:
         raise ValueError(f"a journal record may have {JOURNAL_RECORD_BYTES_MAX} bytes, this one has {length}")
-    link = _sha256(previous + _sha256(_LEAF.pack(0, kind, version) + payload).digest()).digest()
-    body = _BODY.pack(kind, version, link) + payload
+    about = _ABOUT.pack(kind, version)
+    link = _sha256(previous + _sha256(b"\0" + about + payload).digest()).digest()
+    body = about + link + payload
     return _HEAD.pack(length, _crc(length, body)) + body, link
 
 

@@ -11,7 +11,19 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import Code
-from ostiary.core.event import BudgetAlert, Closed, Gap, Kind, Opened, Outcome, Recovered, Retired, Unauthenticated
+from ostiary.core.event import (
+    BudgetAlert,
+    Changed,
+    Closed,
+    Gap,
+    Kind,
+    Opened,
+    Outcome,
+    Recovered,
+    Retired,
+    Reviewed,
+    Unauthenticated,
+)
 
 SEGMENT_FORMAT: Final = 1
 """Version of the frame format itself, in each segment's first record."""
@@ -43,7 +55,9 @@ class _Closing(msgspec.Struct, frozen=True):
     opened: int = -1
 
 
-Record = SegmentStarted | Opened | Closed | Unauthenticated | Gap | Recovered | Retired | BudgetAlert
+Record = (
+    SegmentStarted | Opened | Closed | Unauthenticated | Gap | Recovered | Retired | BudgetAlert | Changed | Reviewed
+)
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[int, msgspec.json.Decoder[Record]]] = {
@@ -56,6 +70,8 @@ _DECODERS: Final[dict[int, msgspec.json.Decoder[Record]]] = {
     Kind.RECOVERED: msgspec.json.Decoder(Recovered),
     Kind.RETIRED: msgspec.json.Decoder(Retired),
     Kind.ALERT: msgspec.json.Decoder(BudgetAlert),
+    Kind.CHANGE: msgspec.json.Decoder(Changed),
+    Kind.REVIEWED: msgspec.json.Decoder(Reviewed),
 }
 _CLOSING: Final = msgspec.json.Decoder(_Closing)
 

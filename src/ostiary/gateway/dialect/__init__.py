@@ -85,7 +85,8 @@ class EmbeddingsPeek(msgspec.Struct, frozen=True):
 
 class Encoded(msgspec.Struct, frozen=True):
     """A request ready to send: `path` below the provider's base path, the body, headers of this dialect, and the
-    fields left out because the caller allowed it or they are hints. `media_type` is None where the headers say it, if anything does."""
+    fields left out because the caller allowed it or they are hints. `media_type` is None where the headers say it, if anything does.
+    `rest` are further requests without which this one is only a part: their answers come as the items of an array."""
 
     path: bytes
     body: bytes
@@ -93,6 +94,7 @@ class Encoded(msgspec.Struct, frozen=True):
     dropped: tuple[str, ...] = ()
     method: bytes = b"POST"
     media_type: Header | None = JSON_TYPE
+    rest: tuple["Encoded", ...] = ()
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
@@ -228,6 +230,10 @@ class ProviderDialect(Protocol):
     def forward_count_tokens(self, document: Document, *, model: str) -> Encoded: ...
     def encode_chat(self, call: ChatCall, *, model: str, max_tokens: int | None, drop: bool) -> Encoded: ...
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded: ...
+    def embedding_inputs(self, model: str) -> int:
+        """How many texts this model takes at once, at least 1."""
+        ...
+
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded: ...
     def tap_chat_reply(self, body: bytes) -> ReplyTap:
         """What metering needs of a plain answer that passes through unchanged. Raises UpstreamError upstream.protocol

@@ -15,10 +15,11 @@ from ostiary.gateway.admit.bounds import options
 from ostiary.gateway.admit.gate import Queued
 from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.dialect import ListedModel
+from ostiary.gateway.edge.review import Poll, answer_poll
 from ostiary.gateway.edge.route import Endpoint, MediaType, Route, addressed, argument, dialect_of, find, methods
 from ostiary.gateway.embedder import ModelEmbedders
 from ostiary.gateway.exchange import Exchange
-from ostiary.gateway.identity.credential import extract, of_session, resolve
+from ostiary.gateway.identity.credential import extract, of_session, whose
 from ostiary.gateway.policy.access import may_use
 from ostiary.gateway.ports import KeyRing, Sink
 from ostiary.gateway.realtime.opening import Opening
@@ -74,6 +75,12 @@ class Gateway:
             return self._error(error, dialect_of(head.path, head.headers), request_id)
 
     def _accept(self, head: RequestHead, request_id: str) -> Accepted | Answer:
+        before = head.before
+        if before is not None and isinstance(before.context, Arrival):
+            # Only what may be otherwise since is looked at anew: whose the key is, and whether there is room.
+            principal = whose(before.context.credential, self._keys)
+            self._check_room(principal)
+            return Accepted(before.body_bytes_max, before.context.again(request_id, principal, head.headers, head.at))
         route = find(head.method, head.path)
         if route is None:
             return self._no_route(head, request_id)
@@ -87,16 +94,16 @@ class Gateway:
             return Answer(200, (_TEXT,), f"ready; {degraded}\n".encode() if degraded else b"ready\n")
         session = route.endpoint is Endpoint.SESSION
         headers = of_session(head.headers) if session else head.headers
-        principal = resolve(headers, head.query, self._keys)
+        credential = extract(headers, head.query)
+        principal = whose(credential, self._keys)
         if session and b"upgrade" not in head.headers:
             raise CallerError(Code.REQUEST_UPGRADE, "This path is a WebSocket; connect to it with a client for these.")
         if route.operation is not None:
             _check_media_type(route.media_type, head.headers.get(b"content-type", b""))
-            world = self._world
-            if world.open_calls >= EXCHANGES_MAX:
-                raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many calls are open.", retry_after_seconds=1.0)
-            if world.gates.tight:
-                world.gates.check(Queued(world.index, principal))
+            self._check_room(principal)
+        if route.endpoint is Endpoint.REVIEW:
+            ticket = argument(route, head.path).decode("ascii", "replace")
+            return Accepted(0, Poll(request_id, principal, ticket, dialect_of(head.path, head.headers)))
         if route.operation is None:
             return self._models(route, head, principal, request_id)
         arrival = Arrival(
@@ -111,17 +118,27 @@ class Gateway:
             head.method,
             argument(route, head.path),
             head.query,
+            credential,
         )
         if session:
-            credential = extract(headers)
             return Accepted(0, Opening(arrival, lambda: self._keys.find(credential) == principal))
         return Accepted(route.body_bytes_max, arrival)
+
+    def _check_room(self, principal: Principal) -> None:
+        world = self._world
+        if world.open_calls >= EXCHANGES_MAX:
+            raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many calls are open.", retry_after_seconds=1.0)
+        if world.gates.tight:
+            world.gates.check(Queued(world.index, principal))
 
     async def serve(self, accepted: Accepted, body: bytes, sink: Sink) -> None:
         """Run the call. Never raises but for a cancellation."""
         arrival = accepted.context
         if isinstance(arrival, Opening):
             await Session(self._world, arrival, sink).run()
+            return
+        if isinstance(arrival, Poll):
+            await answer_poll(self._world, arrival, sink)
             return
         assert isinstance(arrival, Arrival)
         if KEY_HEADER in arrival.headers:

@@ -4,6 +4,7 @@ Every field of a route is required, so that none can be forgotten; tests enumera
 byte for byte against the raw path of the request: no decoding, no normalising, no trailing slash.
 """
 
+import re
 from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
@@ -48,6 +49,7 @@ class Endpoint(StrEnum):
     LIVE = "live"
     READY = "ready"
     SESSION = "session"
+    REVIEW = "review"
 
 
 class MediaType(StrEnum):
@@ -59,7 +61,8 @@ class MediaType(StrEnum):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One route. `path` ends in "/" where the rest of the path, up to `suffix`, is an argument. `operation` is set for
+    """One route. `path` ends in "/" where the rest of the path, up to `suffix`, is an argument; with `published` that is
+    only the end of it, behind a project, a location and a publisher, as Vertex AI has it. `operation` is set for
     calls, `streamed` and `batch` where the path alone says so."""
 
     method: str
@@ -67,6 +70,7 @@ class Route(msgspec.Struct, frozen=True):
     suffix: bytes
     streamed: bool
     batch: bool
+    published: bool
     endpoint: Endpoint
     dialect: DialectName
     operation: Operation | None
@@ -87,6 +91,7 @@ def _call(
     suffix: bytes = b"",
     streamed: bool = False,
     batch: bool = False,
+    published: bool = False,
 ) -> Route:
     return Route(
         method=method,
@@ -94,6 +99,7 @@ def _call(
         suffix=suffix,
         streamed=streamed,
         batch=batch,
+        published=published,
         endpoint=Endpoint.CALL,
         dialect=dialect,
         operation=operation,
@@ -120,6 +126,11 @@ def _gemini(path: bytes) -> tuple[Route, ...]:
     )
 
 
+def _vertex(path: bytes) -> tuple[Route, ...]:
+    """The same calls as Vertex AI's form names them."""
+    return tuple(msgspec.structs.replace(route, published=True) for route in _gemini(path))
+
+
 def _read(path: bytes, endpoint: Endpoint, permission: Permission, dialect: DialectName = DialectName.OPENAI) -> Route:
     return Route(
         method="GET",
@@ -127,6 +138,7 @@ def _read(path: bytes, endpoint: Endpoint, permission: Permission, dialect: Dial
         suffix=b"",
         streamed=False,
         batch=False,
+        published=False,
         endpoint=endpoint,
         dialect=dialect,
         operation=None,
@@ -166,6 +178,10 @@ ROUTES: Final = (
     _call(b"/v1/responses/input_tokens", DialectName.RESPONSES, Operation.COUNT_TOKENS),
     *_gemini(b"/v1beta/models/"),
     *_gemini(b"/v1/models/"),  # where Google's SDKs of version 3 look
+    *_vertex(b"/v1beta1/projects/"),  # where they look with `vertexai`, for a project
+    *_vertex(b"/v1beta1/publishers/"),  # and without one, with a key
+    *_vertex(b"/v1/projects/"),
+    *_vertex(b"/v1/publishers/"),
     *(
         _call(b"/passthrough/", DialectName.OPENAI, Operation.PASSTHROUGH, method=method, media_type=MediaType.ANY)
         for method in ("DELETE", "GET", "PATCH", "POST", "PUT")
@@ -175,6 +191,18 @@ ROUTES: Final = (
     _read(b"/v1/models/", Endpoint.MODEL, Permission.LIST_MODELS),
     _read(b"/v1beta/models", Endpoint.MODELS, Permission.LIST_MODELS, DialectName.GEMINI),
     _read(b"/v1beta/models/", Endpoint.MODEL, Permission.LIST_MODELS, DialectName.GEMINI),
+    *(
+        route
+        for version in (b"/v1beta1", b"/v1")
+        for route in (
+            _read(version + b"/publishers/google/models", Endpoint.MODELS, Permission.LIST_MODELS, DialectName.GEMINI),
+            msgspec.structs.replace(
+                _read(version + b"/publishers/", Endpoint.MODEL, Permission.LIST_MODELS, DialectName.GEMINI),
+                published=True,
+            ),
+        )
+    ),
+    _read(b"/v1/reviews/", Endpoint.REVIEW, Permission.CALL_MODELS),
     _read(b"/livez", Endpoint.LIVE, Permission.NONE),
     _read(b"/readyz", Endpoint.READY, Permission.NONE),
 )
@@ -183,12 +211,17 @@ _DIALECTS: Final = (
     (b"/v1/messages", DialectName.ANTHROPIC),
     (b"/v1/responses", DialectName.RESPONSES),
     (b"/v1beta/", DialectName.GEMINI),
+    (b"/v1beta1/", DialectName.GEMINI),
+    (b"/v1/projects/", DialectName.GEMINI),
+    (b"/v1/publishers/", DialectName.GEMINI),
 )
 """What a path begins with, by dialect, where it is not OpenAI's."""
 
 _GEMINI_SUFFIXES: Final = tuple(
     {route.suffix for route in ROUTES if route.dialect is DialectName.GEMINI and route.suffix}
 )
+_PUBLISHED: Final = re.compile(rb"/v1(?:beta1)?/(?:projects/[^/]+/locations/[^/]+/)?publishers/([^/]+)/models/(.+)")
+_GOOGLE: Final = b"google"
 _SHARED: Final = b"/v1/models"
 """Where models are, in the form of whoever asks."""
 
@@ -208,8 +241,17 @@ def find(method: str, path: bytes) -> Route | None:
 
 
 def argument(route: Route, path: bytes) -> bytes:
-    """What stands in the path where the route has an argument, as it was sent; empty where it does not fit."""
-    return path[len(route.path) : len(path) - len(route.suffix)] if path.endswith(route.suffix) else b""
+    """What stands in the path where the route has an argument, as it was sent; empty where it does not fit. Google's SDKs
+    make a publisher of what stands before a slash in a model's name: here it stands there again."""
+    if not path.endswith(route.suffix):
+        return b""
+    if route.published:
+        match = _PUBLISHED.fullmatch(path, 0, len(path) - len(route.suffix))
+        if match is None:
+            return b""
+        publisher, name = match.groups()
+        return name if publisher == _GOOGLE else publisher + b"/" + name
+    return path[len(route.path) : len(path) - len(route.suffix)]
 
 
 def addressed(route: Route, path: bytes, query: bytes) -> Addressed:

@@ -17,15 +17,12 @@ _KEY_PROTOCOL: Final = b"openai-insecure-api-key."
 _HEADER_NAMES: Final = (b"x-api-key", b"x-goog-api-key")
 
 
-def resolve(headers: Mapping[bytes, bytes], query: bytes, keys: KeyRing) -> Principal:
-    """The principal a request speaks for.
+def whose(credential: bytes, keys: KeyRing) -> Principal:
+    """The principal a credential stands for.
 
-    Raises CallerError: auth.missing, auth.invalid, auth.ambiguous or auth.in_query. Never returns an empty
-    principal, and never says whether a key was unknown, revoked or expired.
+    Raises CallerError auth.invalid. Never returns an empty principal, and never says whether a key was unknown, revoked
+    or expired.
     """
-    if query:
-        refuse_query(query)
-    credential = extract(headers)
     principal = keys.find(credential)
     if principal is None:
         raise CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
@@ -44,8 +41,13 @@ def of_session(headers: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
     return {**headers, b"authorization": b"Bearer " + keys.pop()}
 
 
-def extract(headers: Mapping[bytes, bytes]) -> bytes:
-    """The one credential in the headers."""
+def extract(headers: Mapping[bytes, bytes], query: bytes) -> bytes:
+    """The one credential of a request, in its headers.
+
+    Raises CallerError: auth.missing, auth.invalid, auth.ambiguous, or auth.in_query where the query has one.
+    """
+    if query:
+        refuse_query(query)
     found = b""
     authorization = headers.get(b"authorization")
     if authorization is not None:

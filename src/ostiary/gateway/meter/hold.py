@@ -73,27 +73,29 @@ class Holds:
         self, nano: Nano, tokens: int = 0, scopes: Sequence[BudgetedRow] = _NOTHING, now_seconds: int = 0
     ) -> Hold | Exhausted:
         """Open a hold of `nano` and `tokens` >= 0 on every scope, or say which budget has no room for it."""
+        touched: list[_Account] = []
         for one in scopes:
-            account = self._account(one, now_seconds)
+            account = self._accounts.get(one.scope)
+            if account is None or now_seconds >= account.end:
+                account = self._account(one, now_seconds)
             budget = one.budget
-            room_nano = None if budget.nano is None else budget.nano - account.spent_nano - account.held_nano
-            room_tokens = None if budget.tokens is None else budget.tokens - account.spent_tokens - account.held_tokens
-            if budget.hard and (
-                (room_nano is not None and nano > max(room_nano, 0))  # what costs nothing needs no room
-                or (room_tokens is not None and tokens > max(room_tokens, 0))
+            most = budget.nano
+            if most is not None and nano > most - account.spent_nano - account.held_nano and nano and budget.hard:
+                return _exhausted(one, account)  # what costs nothing needs no room
+            most = budget.tokens
+            if (
+                most is not None
+                and tokens > most - account.spent_tokens - account.held_tokens
+                and tokens
+                and budget.hard
             ):
-                return Exhausted(
-                    one.scope,
-                    None if room_nano is None else max(room_nano, 0),
-                    None if room_tokens is None else max(room_tokens, 0),
-                    account.end,
-                )
+                return _exhausted(one, account)
+            touched.append(account)
         hold = Hold(self._next, nano, tokens, tuple(scopes))
         self._next += 1
         self._open[hold.number] = hold
         self.reserved_nano += nano
-        for one in scopes:
-            account = self._accounts[one.scope]
+        for account in touched:
             account.held_nano += nano
             account.held_tokens += tokens
         return hold
@@ -108,11 +110,18 @@ class Holds:
         if not hold.scopes:
             return _NOTHING
         alerts: list[BudgetAlert] = []
+        held_nano, held_tokens = hold.nano, hold.tokens
         for one in hold.scopes:
-            account = self._account(one, now_seconds)
-            account.held_nano -= hold.nano
-            account.held_tokens -= hold.tokens
-            alerts += _charge(account, one, nano, tokens, now_seconds)
+            account = self._accounts.get(one.scope)
+            if account is None or now_seconds >= account.end:
+                account = self._account(one, now_seconds)
+            account.held_nano -= held_nano
+            account.held_tokens -= held_tokens
+            account.spent_nano += nano
+            account.spent_tokens += tokens
+            marks = one.budget.alerts
+            if marks and (share := _share(account, one.budget)) >= marks[0]:  # the least of them: not on most days
+                alerts += _crossed(account, one, share, now_seconds)
         return alerts
 
     def restore(self, scopes: Sequence[BudgetedRow], nano: Nano, tokens: int, at_seconds: int) -> None:
@@ -120,7 +129,11 @@ class Holds:
         for one in scopes:
             account = self._account(one, at_seconds)
             if at_seconds >= account.start:
-                _charge(account, one, nano, tokens, at_seconds)
+                account.spent_nano += nano
+                account.spent_tokens += tokens
+                marks = one.budget.alerts
+                if marks and (share := _share(account, one.budget)) >= marks[0]:
+                    account.told = max(account.told, share)
 
     def spent(self) -> dict[str, Spent]:
         """What every scope has spent in its period; holds are not in it."""
@@ -193,15 +206,20 @@ def _units(nano: int) -> str:
     return f"{nano // NANO_PER_UNIT}.{nano % NANO_PER_UNIT:09d}".rstrip("0").rstrip(".")
 
 
-def _charge(account: _Account, one: BudgetedRow, nano: int, tokens: int, now_seconds: int) -> list[BudgetAlert]:
-    account.spent_nano += nano
-    account.spent_tokens += tokens
+def _exhausted(one: BudgetedRow, account: _Account) -> Exhausted:
+    nano, tokens = one.budget.nano, one.budget.tokens
+    return Exhausted(
+        one.scope,
+        None if nano is None else max(nano - account.spent_nano - account.held_nano, 0),
+        None if tokens is None else max(tokens - account.spent_tokens - account.held_tokens, 0),
+        account.end,
+    )
+
+
+def _crossed(account: _Account, one: BudgetedRow, share: float, now_seconds: int) -> list[BudgetAlert]:
+    """The alerts that are set off where `share` of a budget is spent."""
     budget = one.budget
-    alerts = budget.alerts
-    if not alerts:
-        return []
-    share = _share(account, budget)
-    crossed = [at for at in alerts if account.told < at <= share]
+    crossed = [at for at in budget.alerts if account.told < at <= share]
     account.told = max(account.told, share)
     return [
         BudgetAlert(
@@ -222,7 +240,6 @@ def _charge(account: _Account, one: BudgetedRow, nano: int, tokens: int, now_sec
 
 def _share(account: _Account, budget: BudgetRow) -> float:
     """How much of a budget is spent, the fuller of its two kinds."""
-    return max(
-        account.spent_nano / budget.nano if budget.nano else 0.0,
-        account.spent_tokens / budget.tokens if budget.tokens else 0.0,
-    )
+    nano, tokens = budget.nano, budget.tokens
+    share = account.spent_nano / nano if nano else 0.0
+    return max(share, account.spent_tokens / tokens) if tokens else share

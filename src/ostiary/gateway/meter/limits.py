@@ -10,17 +10,20 @@ from ostiary.core.error import CallerError, Code
 from ostiary.gateway.meter.rate import Cell, Rates
 from ostiary.snapshot.tables import LimitedRow, LimitRow
 
+_ROWS_KEPT_MAX: Final = 4_096
 _CODES: Final = {"requests": Code.LIMIT_REQUESTS, "tokens": Code.LIMIT_TOKENS}
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """What one call took of the limits: to be given back or corrected when it ends."""
+    """What one call took of the limits: to be given back or corrected when it ends. Of the cells of each kind the one with
+    the least burst comes first; one that costs 0 costs as many tokens as were `expected`."""
 
     tokens: tuple[Cell, ...]
     requests: tuple[Cell, ...]
     open: tuple[str, ...]
     alone: bool = False
     """Decided by this worker for itself while the shared counters were away."""
+    expected: int = 0
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -42,25 +45,17 @@ class Limits:
     def take(self, scopes: Sequence[LimitedRow], tokens: int, now: float) -> Taken:
         """Take one request of `tokens` tokens from every scope. Raises CallerError limit.requests, limit.tokens or
         limit.concurrency with the time to wait; then nothing was taken from any."""
-        requests: list[Cell] = []
-        paid: list[Cell] = []
-        opened: list[str] = []
-        for one in scopes:
-            row = one.limit
-            if row.concurrent_requests is not None:
-                if self._open.get(one.scope, 0) >= row.concurrent_requests:
-                    raise too_many(one.scope, row.concurrent_requests)
-                opened.append(one.scope)
-            if row.requests_per_minute is not None:
-                requests.append(Cell(f"requests {one.scope}", row.requests_per_minute, row.request_burst, 1))
-            if row.tokens_per_minute is not None:
-                paid.append(Cell(f"tokens {one.scope}", row.tokens_per_minute, row.token_burst, tokens))
-        refused = self._rates.take((*requests, *paid), now)
+        together = _together(tuple(scopes))
+        opened = self._open
+        for scope, places in together.places:
+            if opened.get(scope, 0) >= places:
+                raise too_many(scope, places)
+        refused = self._rates.take(together.cells, now, tokens)
         if refused is not None:
             raise too_fast(refused.cell, refused.retry_after_seconds)
-        for scope in opened:
-            self._open[scope] = self._open.get(scope, 0) + 1
-        return Taken(tuple(paid), tuple(requests), tuple(opened))
+        for scope in together.open:
+            opened[scope] = opened.get(scope, 0) + 1
+        return Taken(together.tokens, together.requests, together.open, expected=tokens)
 
     def end(self, taken: Taken, tokens: int | None, now: float) -> None:
         """The call has ended, having used `tokens` (None: not known, the estimate stands)."""
@@ -71,18 +66,12 @@ class Limits:
             else:
                 del self._open[scope]
         if tokens is not None:
-            for cell in taken.tokens:
-                self._rates.correct(cell, tokens, now)
+            self._rates.correct(taken.tokens, tokens, now, taken.expected)
 
     def standing(self, cells: Sequence[Cell], now: float) -> Standing | None:
         """The tightest of some limits; None where there is none."""
-        found: Standing | None = None
-        for cell in cells:
-            tat = self._rates.tat(cell.name)
-            one = Standing(cell.rate, cell.remaining(tat, now), cell.reset_seconds(tat, now))
-            if found is None or one.remaining < found.remaining:
-                found = one
-        return found
+        found = self._rates.tightest(cells, now)
+        return None if found is None else Standing(found[0].rate, found[1], found[2])
 
     def told(self, taken: Taken, reset_seconds: Sequence[float], now: float) -> None:
         """Take over what shared counters decided: `reset_seconds` of each cell, requests before tokens."""
@@ -107,21 +96,48 @@ class Limits:
 
 def asked(scopes: Sequence[LimitedRow], tokens: int) -> Taken:
     """What a call of `tokens` tokens takes of its limits where they let it through."""
-    requests: list[Cell] = []
-    paid: list[Cell] = []
-    opened: list[str] = []
-    for one in scopes:
-        row = one.limit
-        if row.concurrent_requests is not None:
-            opened.append(one.scope)
-        if row.requests_per_minute is not None:
-            requests.append(Cell(f"requests {one.scope}", row.requests_per_minute, row.request_burst, 1))
-        if row.tokens_per_minute is not None:
-            paid.append(Cell(f"tokens {one.scope}", row.tokens_per_minute, row.token_burst, tokens))
-    return Taken(tuple(paid), tuple(requests), tuple(opened))
+    together = _together(tuple(scopes))
+    paid = tuple(Cell(one.name, one.rate, one.burst, tokens) for one in together.tokens)
+    return Taken(paid, together.requests, together.open)
 
 
-@lru_cache(maxsize=4_096)
+class _Together(msgspec.Struct, frozen=True):
+    """What calls take of some scopes: `places` says how many may be open of each that bounds them, `cells` are those of
+    `requests` and `tokens`."""
+
+    places: tuple[tuple[str, int], ...]
+    open: tuple[str, ...]
+    requests: tuple[Cell, ...]
+    tokens: tuple[Cell, ...]
+    cells: tuple[Cell, ...]
+
+
+@lru_cache(maxsize=_ROWS_KEPT_MAX)
+def _together(scopes: tuple[LimitedRow, ...]) -> _Together:
+    cells = [_cells(one) for one in scopes]
+    requests = tuple(sorted((one for one, _ in cells if one is not None), key=_burst))
+    tokens = tuple(sorted((one for _, one in cells if one is not None), key=_burst))
+    bounds = ((one.scope, one.limit.concurrent_requests) for one in scopes)
+    places = tuple((scope, bound) for scope, bound in bounds if bound is not None)
+    return _Together(places, tuple(scope for scope, _ in places), requests, tokens, (*requests, *tokens))
+
+
+def _burst(cell: Cell) -> int:
+    return cell.burst
+
+
+@lru_cache(maxsize=_ROWS_KEPT_MAX)
+def _cells(one: LimitedRow) -> tuple[Cell | None, Cell | None]:
+    """What a call takes of a scope's limits of requests and of tokens; None where there is no such limit."""
+    row = one.limit
+    requests, tokens = row.requests_per_minute, row.tokens_per_minute
+    return (
+        None if requests is None else Cell(f"requests {one.scope}", requests, row.request_burst, 1),
+        None if tokens is None else Cell(f"tokens {one.scope}", tokens, row.token_burst, 0),
+    )
+
+
+@lru_cache(maxsize=_ROWS_KEPT_MAX)
 def share_of(row: LimitedRow, workers: int) -> LimitedRow:
     """The part of a limit that one of `workers` may use where they cannot ask one another: at least one of each."""
 

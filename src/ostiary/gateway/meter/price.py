@@ -20,10 +20,12 @@ _NOTHING: Final = Usage()
 
 
 class _Dearest(msgspec.Struct, frozen=True):
-    """The highest rate of each kind in any tier of `row`. `rates` has no parts of tokens: they are in the whole."""
+    """The highest rate of each kind in any tier of `row`. `rates` has no parts of tokens: they are in the whole; with
+    `tokens_only` nothing else has a rate either."""
 
     row: PriceRow | PricingRow
     rates: Rates
+    tokens_only: bool
 
 
 _dearest: Final[dict[int, _Dearest]] = {}
@@ -36,12 +38,7 @@ def cost(price: PriceRow, usage: Usage, *, estimated: bool = False) -> Cost:
     for above, tier in price.tiers:
         if usage.input_tokens > above:
             rates = tier
-    return Cost(
-        nano=_nano(rates, usage),
-        currency=price.currency,
-        price_version=price.version,
-        estimated=estimated,
-    )
+    return Cost(_nano(rates, usage), price.currency, price.version, estimated)
 
 
 def ceiling_cost(pricing: PricingRow, usage: Usage) -> Cost:
@@ -57,8 +54,10 @@ def covers(price: PriceRow, usage: Usage) -> bool:
     """Whether a list says what `usage` costs. It does not where nothing of it has a rate: pictures by a list of tokens,
     tokens by a list of minutes. A list that names no rate but zeros is of what costs nothing, and says so."""
     rates = price.rates
-    by_token = bool(rates.input or rates.output)
-    if (by_token and (usage.input_tokens or usage.output_tokens)) or rates.request is not None:
+    by_token = rates.input or rates.output
+    if by_token and (usage.input_tokens or usage.output_tokens):  # as of most calls
+        return True
+    if rates.request is not None:
         return True
     others = (
         (usage.images, rates.image),
@@ -90,13 +89,16 @@ def most(price: PriceRow | None, pricing: PricingRow, bound: Usage) -> Nano | No
 def upper_bound(price: PriceRow | PricingRow, usage: Usage) -> Nano:
     """What `usage` costs at most, whatever kinds its tokens turn out to be: no usage that is nowhere greater costs more
     by the same price."""
-    key = id(price)
-    found = _dearest.get(key)
+    found = _dearest.get(id(price))
     if found is None or found.row is not price:
         if len(_dearest) >= _DEAREST_KEPT_MAX:
             _dearest.clear()
-        found = _dearest[key] = _Dearest(price, _dearest_rates(price))
-    return _nano(found.rates, usage)
+        rates = _dearest_rates(price)
+        found = _dearest[id(price)] = _Dearest(price, rates, rates == Rates(input=rates.input, output=rates.output))
+    rates = found.rates
+    if found.tokens_only:  # then of whatever kind they are
+        return Nano(-(-(usage.input_tokens * rates.input + usage.output_tokens * rates.output) // _PER))
+    return _nano(rates, usage)
 
 
 def _dearest_rates(price: PriceRow | PricingRow) -> Rates:

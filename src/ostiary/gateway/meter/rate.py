@@ -15,11 +15,13 @@ import msgspec
 from ostiary.core.limit import RATE_SCOPES_MAX
 
 _MINUTE: Final = 60.0
+_NANOSECOND: Final = 1e-9
 
 
 class Cell(msgspec.Struct, frozen=True):
     """One limit of one scope, and how much of it a call takes: `name` is its place in the counters (unique for scope
-    and kind), `rate` how many a minute, `burst` how many at once, `cost` how many now."""
+    and kind), `rate` how many a minute, `burst` how many at once, `cost` how many now (0: as many `units` as the call
+    has)."""
 
     name: str
     rate: int
@@ -29,25 +31,6 @@ class Cell(msgspec.Struct, frozen=True):
     def interval(self) -> float:
         """Seconds that one unit takes."""
         return _MINUTE / self.rate
-
-    def decide(self, tat: float, now: float) -> tuple[float, float]:
-        """The new `tat`, and the seconds to wait before this would pass (0.0: it passes now)."""
-        interval = self.interval()
-        earliest = max(now, tat)
-        # More than a burst never fits: it is let through alone, once nothing else is owed, and pays afterwards.
-        taken = min(self.cost, self.burst) * interval
-        wait = earliest + taken - self.burst * interval - now
-        # Sums of floats may miss by a few units in the last place; a nanosecond is less than any clock tells.
-        return earliest + self.cost * interval, wait if wait > 1e-9 else 0.0
-
-    def remaining(self, tat: float, now: float) -> int:
-        """How many units would pass at once."""
-        free = self.burst * self.interval() - max(tat - now, 0.0)
-        return max(int(free / self.interval() + 1e-9), 0)
-
-    def reset_seconds(self, tat: float, now: float) -> float:
-        """Seconds until the whole burst is there again."""
-        return max(tat - now, 0.0)
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -64,32 +47,61 @@ class Rates:
     def __init__(self) -> None:
         self._tat: dict[str, float] = {}
 
-    def take(self, cells: Sequence[Cell], now: float) -> Refused | None:
+    def take(self, cells: Sequence[Cell], now: float, units: int = 0) -> Refused | None:
         """Charge every cell, or none and say which refuses, the longest wait of all."""
         refused: Refused | None = None
-        after: list[tuple[str, float]] = []
+        tats = self._tat
+        known = tats.get
+        after: dict[str, float] = {}
         for cell in cells:
-            tat, wait = cell.decide(self._tat.get(cell.name, 0.0), now)
-            if wait and (refused is None or wait > refused.retry_after_seconds):
-                refused = Refused(cell, wait)
-            after.append((cell.name, tat))
+            name = cell.name
+            tat = known(name, now)
+            if tat > now:
+                # More than a burst never fits: it is let through alone, once nothing else is owed, and pays afterwards.
+                wait = tat - now - max(cell.burst - (cell.cost or units), 0) * _MINUTE / cell.rate
+                # Sums of floats may miss by a few units in the last place; a nanosecond is less than any clock tells.
+                if wait > _NANOSECOND and (refused is None or wait > refused.retry_after_seconds):
+                    refused = Refused(cell, wait)
+            else:
+                tat = now
+            after[name] = tat + (cell.cost or units) * _MINUTE / cell.rate
         if refused is None:
-            self._tat.update(after)
-            if len(self._tat) > RATE_SCOPES_MAX:
+            tats.update(after)
+            if len(tats) > RATE_SCOPES_MAX:
                 self._forget(now)
         return refused
 
-    def correct(self, cell: Cell, cost: int, now: float) -> None:
-        """Charge what it came to instead of what was expected: `cost` units rather than `cell.cost`."""
-        tat = self._tat.get(cell.name)
-        if tat is not None:
-            self._tat[cell.name] = tat + (cost - cell.cost) * cell.interval()
-        elif cost > cell.cost:
-            self._tat[cell.name] = now + (cost - cell.cost) * cell.interval()
+    def correct(self, cells: Sequence[Cell], cost: int, now: float, units: int = 0) -> None:
+        """Charge what it came to instead of what was expected: `cost` units rather than each `cell.cost`, or `units`."""
+        tats = self._tat
+        for cell in cells:
+            name = cell.name
+            tat = tats.get(name)
+            more = cost - (cell.cost or units)
+            if tat is not None:
+                tats[name] = tat + more * _MINUTE / cell.rate
+            elif more > 0:
+                tats[name] = now + more * _MINUTE / cell.rate
 
     def tat(self, name: str) -> float:
         """The theoretical arrival time of a limit; 0.0 where it owes nothing."""
         return self._tat.get(name, 0.0)
+
+    def tightest(self, cells: Sequence[Cell], now: float) -> tuple[Cell, int, float] | None:
+        """The limit with the least room: it, how many units of it would pass at once, and the seconds until its whole
+        burst is there again; None of none. Of the cells the one with the least burst comes first."""
+        if not cells:
+            return None
+        known = self._tat.get
+        found = cells[0]
+        least, reset = float(found.burst), 0.0
+        for cell in cells:
+            tat = known(cell.name, now)
+            if tat > now:  # of the others the first has the least room
+                room = cell.burst - (tat - now) * cell.rate / _MINUTE
+                if room < least:
+                    found, least, reset = cell, room, tat - now
+        return found, max(int(least + 1e-9), 0), reset
 
     def told(self, name: str, tat: float, now: float) -> None:
         """Take over the state of a limit that is kept elsewhere."""

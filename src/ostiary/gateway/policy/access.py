@@ -32,7 +32,8 @@ class Grant(msgspec.Struct, frozen=True):
     """What one principal may do with one model it may use: bounds on tool rounds and output tokens, and the answer
     where a call keeps them. `private` says that some target is the company's own. `limits` and `budgets` are those of
     all scopes the call belongs to; `each_limit` and `each_budget` hold for each end user on its own. `regions` and
-    `private_only` are what the team binds its calls to. `raised` says that some budget has increases."""
+    `private_only` are what the team binds its calls to. `raised` says that some budget has increases. `cap` bounds the
+    output of calls that set no bound themselves (None: nothing does)."""
 
     model: ModelRow
     tool_depth_max: int
@@ -46,6 +47,7 @@ class Grant(msgspec.Struct, frozen=True):
     regions: tuple[str, ...] = ()
     private_only: bool = False
     raised: bool = False
+    cap: int | None = None
 
     def limits_of(self, end_user: str) -> tuple[LimitedRow, ...]:
         """The limits of a call that names this end user (empty: none; the nameless share one)."""
@@ -144,6 +146,7 @@ def grant(index: Index, principal: Principal, name: str) -> Grant | Deny:
     cap = model.max_tokens
     if team.max_tokens is not None and (cap is None or team.max_tokens < cap):
         cap = team.max_tokens
+    scopes = _scopes(index, principal, name)
     return Grant(
         model=model,
         tool_depth_max=TOOL_DEPTH_MAX if team.tool_depth is None else min(team.tool_depth, TOOL_DEPTH_MAX),
@@ -152,8 +155,15 @@ def grant(index: Index, principal: Principal, name: str) -> Grant | Deny:
         allow=Allow(max_tokens_cap=cap),
         regions=team.regions,
         private_only=team.residency is Residency.PRIVATE,
-        **_scopes(index, principal, name),
+        cap=_held_at(cap, model) if scopes["budgets"] or scopes["each_budget"] is not None else cap,
+        **scopes,
     )
+
+
+def _held_at(cap: int | None, model: ModelRow) -> int | None:
+    """The cap under a budget: a hold is only as good as the bound it stands on."""
+    default = model.default_max_tokens
+    return default if default is not None and (cap is None or default < cap) else cap
 
 
 class _Scopes(TypedDict):

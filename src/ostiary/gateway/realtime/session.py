@@ -21,13 +21,14 @@ from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError, Up
 from ostiary.core.event import Attempt, Outcome
 from ostiary.core.http import Answer, Header
 from ostiary.core.limit import REALTIME_IDLE_SECONDS_MAX, REALTIME_SESSION_SECONDS_MAX, REALTIME_WATCH_SECONDS
-from ostiary.core.usage import Nano, Usage
+from ostiary.core.usage import Usage
 from ostiary.gateway.account import Account
+from ostiary.gateway.admit.gate import SHORT_OF_MEMORY
 from ostiary.gateway.audit.draft import Draft, milliseconds
 from ostiary.gateway.guard.screen import screen_request
 from ostiary.gateway.heading import told
 from ostiary.gateway.policy.access import Ask, Grant
-from ostiary.gateway.ports import Channel, PhaseTimeouts, Sink, UpstreamRequest
+from ostiary.gateway.ports import SHED, Channel, PhaseTimeouts, Sink, UpstreamRequest
 from ostiary.gateway.realtime import event
 from ostiary.gateway.realtime.dialogue import Dialogue
 from ostiary.gateway.realtime.opening import Opening, address, forwarded, protocols
@@ -58,6 +59,7 @@ _TRY_NEXT: Final = frozenset(
 _CLOSE_CODES: Final = {
     Code.AUTH_INVALID: 1008,
     Code.GATEWAY_DRAINING: 1012,
+    Code.GATEWAY_OVERLOADED: 1013,
     Code.REQUEST_TIMEOUT: 1001,
     Code.REQUEST_LIMIT: 1001,
     Code.AUDIT_UNAVAILABLE: 1013,
@@ -106,13 +108,18 @@ class Session:
             if waits is not None:
                 await waits
             route = self._plan(model, fallbacks)
-            await self.account.open(route.targets[0].name)
+            waits = self.account.open(route.targets[0].name)
+            if waits is not None:
+                await waits
             await self._connect(route)
             await self._relay()
         except OstiaryError as error:
             await self._end(error)
-        except asyncio.CancelledError:
-            await self._end(_left() if self._alone() else GatewayError(Code.GATEWAY_DRAINING, _DRAINING))
+        except asyncio.CancelledError as cancelled:
+            draining = GatewayError(Code.GATEWAY_DRAINING, _DRAINING)
+            short = GatewayError(Code.GATEWAY_OVERLOADED, SHORT_OF_MEMORY)
+            shed = cancelled.args == (SHED,)
+            await self._end(_left() if self._alone() else short if shed else draining)
         except Exception as error:  # noqa: BLE001 - the last resort: a fault of ours must still be told and recorded
             self.draft.error_class = type(error).__name__
             await self._end(
@@ -361,7 +368,7 @@ class Session:
         client.close(_CLOSE_CODES.get(cause.code, default) if ended is None else ended.close_code, cause.code)
 
     def _release(self) -> None:
-        self.account.settle(Nano(0))
+        self.account.drop()
         if self.counted:
             self.counted = False
             self.world.open_streams -= 1

@@ -100,7 +100,9 @@ class Turn:
                 known = self.world.grants.find(principal, self.draft.original_model)
                 if isinstance(known, Grant):
                     account.count(known)
-            await account.open(self.target.name)
+            waits = account.open(self.target.name)
+            if waits is not None:
+                await waits
         except OstiaryError as error:
             await self.end(Outcome.DENIED if account.receipt is None else Outcome.FAILED, error=error)
             raise

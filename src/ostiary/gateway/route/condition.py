@@ -52,9 +52,9 @@ class Program(Protocol):
     def __call__(self, prepared: object, /) -> object: ...
 
 
-def unknown_in(text: str) -> str | None:
-    """What in an expression nobody knows or may use, told with the nearest name; None where there is nothing. Whether
-    it is an expression at all, the engine says."""
+def unknown_in(text: str, fields: Mapping[str, tuple[str, ...]] = FIELDS) -> str | None:
+    """What in an expression nobody knows or may use, `fields` being every name, told with the nearest name; None where
+    there is nothing. Whether it is an expression at all, the engine says."""
     if len(text) > CONDITION_CHARS_MAX:
         return f"a condition has at most {CONDITION_CHARS_MAX} characters, this one {len(text)}"
     tokens = [(match.lastgroup, match[0]) for match in _TOKEN.finditer(text) if match.lastgroup != "space"]
@@ -63,26 +63,26 @@ def unknown_in(text: str) -> str | None:
             continue
         follows = tokens[i + 1][1] if i + 1 < len(tokens) else ""
         if i and tokens[i - 1][1] == ".":
-            reason = _unknown_member([one for _, one in tokens[:i]], word, call=follows == "(")
+            reason = _unknown_member([one for _, one in tokens[:i]], word, fields, call=follows == "(")
         elif follows == "(" and word not in _WORDS:
             reason = None if word in FUNCTIONS else f"no function `{word}`{_near(word, FUNCTIONS)}"
-        elif word in FIELDS:
-            reason = None if follows == "." else f"`{word}` is used by its fields: {', '.join(FIELDS[word])}"
+        elif word in fields:
+            reason = None if follows == "." else f"`{word}` is used by its fields: {', '.join(fields[word])}"
         else:
-            reason = None if word in _WORDS else f"no name `{word}`{_near(word, FIELDS)}"
+            reason = None if word in _WORDS else f"no name `{word}`{_near(word, fields)}"
         if reason is not None:
             return reason
     return None
 
 
-def _unknown_member(before: list[str], word: str, *, call: bool) -> str | None:
+def _unknown_member(before: list[str], word: str, known: Mapping[str, tuple[str, ...]], *, call: bool) -> str | None:
     """What is wrong with a name behind a dot, `before` being all that stands before it."""
     if call:
         return None if word in METHODS else f"no method `{word}`{_near(word, METHODS)}"
     owner = before[-2] if len(before) > 1 else ""
     rooted = len(before) < 3 or before[-3] != "."
-    if rooted and owner in FIELDS:
-        fields = FIELDS[owner]
+    if rooted and owner in known:
+        fields = known[owner]
         return None if word in fields else f"`{owner}` has no `{word}`{_near(word, fields)}"
     if owner == _OPEN and before[-4:-2] == ["request", "."]:
         return None
@@ -137,7 +137,7 @@ class Conditions:
     def __init__(
         self,
         programs: Mapping[str, Program] = MappingProxyType({}),
-        prepare: Callable[[Facts], object] = lambda facts: facts,
+        prepare: Callable[[Mapping[str, object]], object] = lambda facts: facts,
     ) -> None:
         self._programs = programs
         self._prepare = prepare
@@ -147,7 +147,7 @@ class Conditions:
         """Whether there is no condition at all."""
         return not self._programs
 
-    def on(self, facts: Callable[[], Facts]) -> Callable[[str], bool | None]:
+    def on(self, facts: Callable[[], Mapping[str, object]]) -> Callable[[str], bool | None]:
         """Whether a condition holds for one call: True, False, or None where that cannot be said, which counts as
         False. The facts are asked for once, where there is a condition at all."""
         prepared: object = None

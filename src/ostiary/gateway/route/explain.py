@@ -24,7 +24,7 @@ from ostiary.gateway.route.plan import (
     plan,
 )
 from ostiary.snapshot.index import Index, Target
-from ostiary.snapshot.tables import ModelRow
+from ostiary.snapshot.tables import DegradedAnswerRow, ModelRow
 
 OPERATION: Final = "operation"
 BEHIND: Final = "one target is enough"
@@ -59,11 +59,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
-    """A plan in words."""
+    """A plan in words. `checks` is what answers are checked for before they are given, `instead` what may be said in place
+    of the failures in `instead_on`, in this order: a text, what a webhook says, a hand-over to a person."""
 
     model: str
     strategy: str
     candidates: tuple[Candidate, ...]
+    checks: tuple[str, ...] = ()
+    instead: tuple[str, ...] = ()
+    instead_on: tuple[str, ...] = ()
 
 
 def explain(
@@ -95,7 +99,28 @@ def explain(
                 )
             )
     order = sorted(found, key=lambda one: (one.place is None, one.place or 0))
-    return Explained(model.name, model.strategy, tuple(order))
+    ready = model.degraded
+    return Explained(
+        model.name,
+        model.strategy,
+        tuple(order),
+        _checks(model),
+        () if ready is None else tuple(map(_kind, ready.answers)),
+        () if ready is None else tuple(map(str, ready.on)),
+    )
+
+
+def _checks(model: ModelRow) -> tuple[str, ...]:
+    row = model.checks
+    if row is None:
+        return ()
+    return (*(("schema",) if row.schema else ()), *(("quality",) if row.quality is not None else ()))
+
+
+def _kind(answer: DegradedAnswerRow) -> str:
+    if answer.handover is not None:
+        return "handover"
+    return "text" if answer.webhook is None else "webhook"
 
 
 def _place(route: Plan, row: ModelRow, name: str) -> int | None:

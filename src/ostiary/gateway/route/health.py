@@ -48,8 +48,9 @@ _FORGIVEN_AFTER_SECONDS: Final = 300.0
 _RESERVE_PER_SECOND: Final = 0.1
 """So that a target with little traffic gets its reserve of retries back."""
 
-_QUANTILE: Final = 0.9
-_STEP: Final = 0.05
+_SHARE_UP: Final = 0.45
+_SHARE_DOWN: Final = 0.05
+"""How far the latency of a target moves at most, in parts of itself: nine times as far up as down."""
 
 
 class Standing(StrEnum):
@@ -121,6 +122,11 @@ class TargetHealth:
             return Standing.EJECTED
         return Standing.PROBE
 
+    def sound(self, now: float) -> bool:
+        """Whether it is well, and nothing failed there lately."""
+        lately = self._window_failed and now - self._window_at < _WINDOW_SECONDS
+        return not (lately or self._failures) and self.standing(now) is Standing.WELL
+
     def back_at(self) -> float:
         """When the target may be tried again, as far as is known."""
         return max(self.ejected_until, self.rests_until, self._credential_until)
@@ -130,8 +136,8 @@ class TargetHealth:
         self.in_flight += 1
         if self.ejected_until and now >= self.ejected_until:
             self._probing = True
-        if first:
-            self._budget = min(self._budget + RETRIES_SHARE, max(self._budget, RETRIES_RESERVED))
+        if first and self._budget < RETRIES_RESERVED:
+            self._budget = min(self._budget + RETRIES_SHARE, RETRIES_RESERVED)
 
     def succeeded(self, now: float, seconds: float) -> None:
         """It answered; `seconds` until its first byte."""
@@ -139,7 +145,13 @@ class TargetHealth:
         self._failures = 0
         self.spared_until = 0.0
         self._count(now, failed=False)
-        self._learn(seconds)
+        # The latency follows its 90th percentile: up by much when it is exceeded, down by little otherwise, in steps of
+        # its own size, so that what is old fades.
+        latency = self.latency_seconds
+        if seconds > latency:
+            self.latency_seconds = min(latency + latency * _SHARE_UP, seconds) if latency else seconds
+        else:
+            self.latency_seconds = max(latency - latency * _SHARE_DOWN, seconds)
         if self.ejected_until:
             self.ejected_until, self._probing = 0.0, False
             self.well_since = now
@@ -222,18 +234,6 @@ class TargetHealth:
             self._window_at, self._window_calls, self._window_failed = now, 0, 0
         self._window_calls += 1
         self._window_failed += failed
-
-    def _learn(self, seconds: float) -> None:
-        """Follow the 90th percentile of the time to the first byte: up by much when it is exceeded, down by little
-        otherwise, in steps of its own size, so that what is old fades."""
-        if not self.latency_seconds:
-            self.latency_seconds = seconds
-        elif seconds > self.latency_seconds:
-            self.latency_seconds += min(_STEP * self.latency_seconds * _QUANTILE * 10, seconds - self.latency_seconds)
-        else:
-            self.latency_seconds -= min(
-                _STEP * self.latency_seconds * (1 - _QUANTILE) * 10, self.latency_seconds - seconds
-            )
 
 
 class Health:

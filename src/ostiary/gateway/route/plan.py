@@ -58,6 +58,10 @@ TRY_NEXT: Final = frozenset(
 )
 """Failures after which another target may do better. A refusal of the request itself is not among them."""
 
+JUDGED: Final = frozenset({Code.UPSTREAM_SCHEMA, Code.UPSTREAM_QUALITY, Code.GUARD_ANSWER})
+"""What is said of an answer that came and is not good enough: its provider is well, and only a fallback that stands for
+just this is tried."""
+
 
 class Draw(Protocol):
     """Uniform numbers in [0, 1)."""
@@ -119,6 +123,18 @@ class Plan(msgspec.Struct, frozen=True):
             if code in self.after[other - self.fallback_from]:
                 return other
         return -1
+
+
+def sole(index: Index, model: ModelRow, operation: Operation, health: Health, need: Callable[[], Need]) -> Plan | None:
+    """What `plan` gives for a model with one target and no fallback, whose caller is not bound to regions or private
+    providers, where the call may go there; None where there is more to look at."""
+    targets = index.targets(model, operation)
+    if len(targets) != 1 or model.regions or health.troubled:
+        return None
+    target = targets[0]
+    if target.when or (target.traits is not None and unfit(target.traits, need()) is not None):
+        return None
+    return Plan(targets, 1)
 
 
 def plan(

@@ -13,7 +13,7 @@ from typing import Final
 from ostiary.core.http import Header
 from ostiary.core.limit import QUOTA_REST_SECONDS, QUOTA_REST_SECONDS_MAX
 
-_RATELIMIT: Final = b"ratelimit-"
+_REMAINING: Final = b"remaining"
 _OPENAI: Final = b"x-ratelimit-"
 _ANTHROPIC: Final = b"anthropic-ratelimit-"
 _DURATION: Final = re.compile(rb"(?:(\d{1,4})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?")
@@ -23,18 +23,12 @@ _UNIT_SECONDS: Final = (3_600.0, 60.0, 1.0, 0.001)
 def used_up_seconds(headers: Iterable[Header], now_seconds: float) -> float:
     """For how long the quota of an answer's provider is used up, at most QUOTA_REST_SECONDS_MAX; 0.0 where there is
     something left or nothing is said. `now_seconds` since 1970."""
-    told: dict[bytes, bytes] | None = None
-    for name, value in headers:
-        if _RATELIMIT in name and name.startswith(
-            (_OPENAI, _ANTHROPIC)
-        ):  # the first test is cheap and nearly always no
-            told = told or {}
-            told[name] = value
-    if told is None:
+    told = dict(headers)
+    if _REMAINING not in b"\n".join(told):  # said by few, and looked for in every answer
         return 0.0
     longest = 0.0
     for name, value in told.items():
-        if value.strip() != b"0" or b"remaining" not in name:
+        if _REMAINING not in name or value.strip() != b"0" or not name.startswith((_OPENAI, _ANTHROPIC)):
             continue
         reset = told.get(name.replace(b"remaining", b"reset"))
         seconds = QUOTA_REST_SECONDS if reset is None else _seconds(reset.strip(), now_seconds)

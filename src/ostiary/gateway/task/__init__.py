@@ -15,6 +15,7 @@ from ostiary.core.decision import Deny
 from ostiary.core.http import JSON_TYPE, Header
 from ostiary.core.label import Sensitivity
 from ostiary.core.principal import Principal
+from ostiary.core.reply import ChatReply
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Encoded, ProviderDialect
 from ostiary.gateway.policy.access import Ask, Grant, Grants
@@ -34,7 +35,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Told(msgspec.Struct, frozen=True):
     """A plain answer as the client gets it, and what was learnt of it. `usage` is None where the provider reported
-    none; `produced_bytes` is then how much it said."""
+    none; `produced_bytes` is then how much it said. `reply` is a chat answer in our terms, where it had to be read so."""
 
     body: bytes
     usage: Usage | None
@@ -42,6 +43,7 @@ class Told(msgspec.Struct, frozen=True):
     finish_reason: str = ""
     produced_bytes: int = 0
     headers: tuple[Header, ...] = (JSON_TYPE,)
+    reply: ChatReply | None = None
 
 
 class Task(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ostiary.core.call import ChatCall
-from ostiary.core.capability import Need
+from ostiary.core.capability import Capability, Need
 from ostiary.core.decision import Deny
 from ostiary.core.error import UpstreamError
 from ostiary.core.http import Header
@@ -105,11 +105,9 @@ class Chat:
                 addressed=self._addressed,
                 prompt_cache=cache,
             )
-        if self._call is None:
-            self._call = self._client.decode_chat(self._document, self._addressed)
         # A dialect that must have a bound gets the entry's default where neither caller nor cap gave one.
         cap = terms.cap if terms.cap is not None else target.model.default_max_tokens
-        call = self._call if cache is None else cached(self._call, target, provider.name, cache)
+        call = self.canonical() if cache is None else cached(self.canonical(), target, provider.name, cache)
         return provider.encode_chat(
             call, model=target.request_model, max_tokens=cap if unbounded else None, drop=terms.drop
         )
@@ -132,6 +130,7 @@ class Chat:
             reply.response_model,
             str(finish or ""),
             0 if reply.usage is not None else reply.produced_bytes(),
+            reply=reply,
         )
 
     def relay(
@@ -160,11 +159,22 @@ class Chat:
             reply, id=reply.id or self._request_id, response_model=reply.response_model or target.request_model
         )
 
-    def question(self) -> str:
-        """The text of the last thing the user said."""
+    def canonical(self) -> ChatCall:
+        """The call in our terms; built when first asked for. Raises CallerError."""
         if self._call is None:
             self._call = self._client.decode_chat(self._document, self._addressed)
-        for message in reversed(self._call.messages):
+        return self._call
+
+    def structured(self) -> bool:
+        """Whether the request may ask for structured output; certainly not where this is False. Costs next to nothing."""
+        if not {Capability.STRUCTURED_OUTPUT, Capability.TOOLS}.isdisjoint(self.need().capabilities):
+            return True
+        raw = self._document.raw
+        return b"json_object" in raw or b"application/json" in raw
+
+    def question(self) -> str:
+        """The text of the last thing the user said."""
+        for message in reversed(self.canonical().messages):
             if message.role is Role.USER:
                 return "\n".join(part.text for part in message.parts if isinstance(part, TextPart))
         return ""

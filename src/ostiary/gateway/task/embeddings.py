@@ -9,7 +9,7 @@ import msgspec
 from ostiary.core.call import EmbeddingsCall
 from ostiary.core.capability import NO_NEED, Need
 from ostiary.core.decision import Deny
-from ostiary.core.error import Code, GatewayError
+from ostiary.core.error import Code, GatewayError, UpstreamError
 from ostiary.core.http import Header
 from ostiary.core.label import Sensitivity
 from ostiary.core.principal import Principal
@@ -19,7 +19,7 @@ from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect
 from ostiary.gateway.meter import estimate
 from ostiary.gateway.policy.access import Ask, Grant, Grants
 from ostiary.gateway.relay import Relay
-from ostiary.gateway.task import Terms, Told
+from ostiary.gateway.task import Terms, Told, batch
 from ostiary.gateway.wire import json
 from ostiary.gateway.wire.vector import listed, packed
 from ostiary.snapshot.index import Target
@@ -37,6 +37,8 @@ class Embeddings:
         self._document = json.parse(body)
         self._peek = peek = client.peek_embeddings(self._document, addressed)
         self._call: EmbeddingsCall | None = None
+        self._member = "requests" if addressed.batch else "input"
+        self._sizes: tuple[int, ...] = ()
         self.model = peek.model
         self.end_user = peek.end_user
 
@@ -54,11 +56,18 @@ class Embeddings:
 
     def encode(self, target: Target, provider: ProviderDialect, terms: Terms) -> Encoded:
         model = target.request_model
+        most = target.provider.embedding_inputs_max or provider.embedding_inputs(model)
+        inputs = self._peek.inputs
+        self._sizes = sizes = batch.sizes_of(inputs, most, self._member) if inputs > most else ()
         if provider.name is self._client.name:
-            return provider.forward_embeddings(self._document, model=model, addressed=self._addressed)
-        if self._call is None:
-            self._call = self._client.decode_embeddings(self._document, self._addressed)
-        return provider.encode_embeddings(self._call, model=model, drop=terms.drop)
+            told = batch.documents(self._document, self._member, sizes) if sizes else [self._document]
+            parts = [provider.forward_embeddings(one, model=model, addressed=self._addressed) for one in told]
+        else:
+            if self._call is None:
+                self._call = self._client.decode_embeddings(self._document, self._addressed)
+            asked = batch.calls(self._call, sizes) if sizes else [self._call]
+            parts = [provider.encode_embeddings(one, model=model, drop=terms.drop) for one in asked]
+        return msgspec.structs.replace(parts[0], rest=tuple(parts[1:])) if sizes else parts[0]
 
     def here(self, target: Target) -> Told | None:
         return None
@@ -66,9 +75,17 @@ class Embeddings:
     def told(
         self, target: Target, provider: ProviderDialect, headers: Sequence[Header], body: bytes, now_seconds: int
     ) -> Told:
-        reply = provider.decode_embeddings_reply(body)
-        if provider.name is self._client.name:
-            return Told(body, reply.usage, reply.response_model)
+        same = provider.name is self._client.name
+        if not self._sizes:
+            reply = provider.decode_embeddings_reply(body)
+            if same:
+                return Told(body, reply.usage, reply.response_model)
+        else:
+            replies = [provider.decode_embeddings_reply(one) for one in _items(body)]
+            reply = batch.joined(replies, self._sizes)
+            if same:
+                out = self._client.encode_embeddings_reply(reply, self._addressed)
+                return Told(out, reply.usage, reply.response_model)
         asked = self._call
         form = packed if asked is not None and asked.encoding_format == "base64" else listed
         shaped = msgspec.structs.replace(reply, vectors=tuple(form(vector) for vector in reply.vectors))
@@ -83,3 +100,11 @@ class Embeddings:
 
     def estimated(self, produced_bytes: int) -> Usage:
         return Usage(estimate.input_tokens(self._peek.prompt_bytes, 1), 0)
+
+
+def _items(body: bytes) -> list[bytes]:
+    """The answers to the parts of a request, as gateway/parts.py puts them together."""
+    try:
+        return [bytes(one) for one in json.raw_items(body)]
+    except msgspec.DecodeError:
+        raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's answer is no JSON.") from None

@@ -125,7 +125,9 @@ def model_name(tree: dict[str, object]) -> str:
 def token_bound(tree: dict[str, object], key: str, minimum: int) -> int | None:
     """The request's bound on output tokens, under its name `key`."""
     value = tree.get(key)
-    return None if value is None else whole_number(value, key, minimum, MAX_TOKENS_MAX)
+    if value is None or (type(value) is int and minimum <= value <= MAX_TOKENS_MAX):
+        return value
+    return whole_number(value, key, minimum, MAX_TOKENS_MAX)
 
 
 def stop_sequences(value: object, path: str) -> tuple[str, ...]:

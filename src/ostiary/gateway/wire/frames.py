@@ -33,7 +33,8 @@ class FrameReader(ABC):
 
     def feed(self, data: bytes) -> list[Frame]:
         """See gateway/dialect, `StreamDecoder.feed`."""
-        self._raise()
+        if self._error is not None:  # what the last call found behind frames it had to give first
+            raise self._error
         return self._frames(self._parser.feed(data))
 
     def close(self) -> list[Frame]:

@@ -90,7 +90,8 @@ def parse_value(body: bytes) -> object:
         value: object = jiter.from_json(body, allow_inf_nan=False, cache_mode="keys", catch_duplicate_keys=True)
     except ValueError as exc:
         raise ValueError(_reason(str(exc))) from None
-    if not _shallow(body) and _deeper(value, JSON_DEPTH_MAX):
+    # Where the brackets, those inside strings counted too, are too few for the bound to be passed, it is not.
+    if len(body.translate(None, _NO_BRACKETS)) > JSON_DEPTH_MAX and _deeper(value, JSON_DEPTH_MAX):
         raise ValueError(f"nested deeper than {JSON_DEPTH_MAX}")
     if b"000" in body[::_SAMPLE_STEP].translate(_DIGITS) and _long_number(body):
         raise ValueError(f"a number longer than {JSON_NUMBER_BYTES_MAX} bytes")
@@ -168,11 +169,6 @@ def _reason(text: str) -> str:
     where = _POSITION.search(text)
     reason = next((ours for theirs, ours in _REASONS if text.startswith(theirs)), "unexpected byte")
     return f"{reason} at line {where[1]} column {where[2]}" if where else reason
-
-
-def _shallow(body: bytes) -> bool:
-    """Whether the brackets, those inside strings counted too, are too few for the bound to be passed."""
-    return len(body.translate(None, _NO_BRACKETS)) <= JSON_DEPTH_MAX
 
 
 def _deeper(value: object, depth_max: int) -> bool:

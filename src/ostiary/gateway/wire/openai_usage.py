@@ -47,8 +47,10 @@ def counted_usage(wire: WireUsage) -> tuple[Usage | None, bool]:
     """The same of one that was read already."""
     if wire.prompt_tokens is None and wire.completion_tokens is None:
         return None, False
-    prompt = wire.prompt_tokens_details or _NO_DETAILS
-    completion = wire.completion_tokens_details or _NO_DETAILS
+    prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    if prompt is None and completion is None:
+        return Usage(wire.prompt_tokens or 0, wire.completion_tokens or 0), False
+    prompt, completion = prompt or _NO_DETAILS, completion or _NO_DETAILS
     return _plausible(
         Usage(
             wire.prompt_tokens or 0,

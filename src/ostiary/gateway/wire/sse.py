@@ -58,17 +58,10 @@ class SseParser:
             if b"\r" in data:
                 self._carriage = True
             elif not self._buffer and not self._first and data[-2:] == b"\n\n" and len(data) <= SSE_EVENT_BYTES_MAX:
-                # Nearly every packet of a stream is exactly one event in one of two forms: a `data` line, or an
-                # `event` line and a `data` line.
-                if data[:6] == b"data: ":
-                    if data.find(b"\n") == len(data) - 2:
-                        self._empty = 0
-                        return [SseEvent(data, data[6:-2])]
-                elif data[:7] == b"event: ":
-                    line = data.find(b"\n")
-                    if data[line : line + 7] == b"\ndata: " and data.find(b"\n", line + 1) == len(data) - 2:
-                        self._empty = 0
-                        return [SseEvent(data, data[line + 7 : -2], data[7:line].decode("utf-8", "replace"))]
+                event = _usual(data)  # nearly every packet of a stream is exactly one event
+                if event is not None:
+                    self._empty = 0
+                    return [event]
         self._buffer += data
         events: list[SseEvent] = []
         start = 0
@@ -129,6 +122,11 @@ class SseParser:
         return -1 if end == size and buffer[end - 1] == 0x0D else end
 
     def _event(self, raw: bytes) -> SseEvent:
+        if not self._carriage and not self._first:
+            event = _usual(raw)
+            if event is not None:
+                self._empty = 0
+                return event
         block = raw
         if self._first:
             self._first = False
@@ -165,6 +163,19 @@ class SseParser:
             return SseEvent(raw, None)
         self._empty = 0
         return SseEvent(raw, data, name.decode("utf-8", "replace") if name else "")
+
+
+def _usual(raw: bytes) -> SseEvent | None:
+    """An event in one of the two forms that nearly all have, a `data` line or an `event` line and a `data` line; None
+    where it has another. `raw` ends in two LF and has no CR."""
+    if raw[:6] == b"data: ":
+        if raw.find(b"\n") == len(raw) - 2:
+            return SseEvent(raw, raw[6:-2])
+    elif raw[:7] == b"event: ":
+        line = raw.find(b"\n")
+        if raw[line : line + 7] == b"\ndata: " and raw.find(b"\n", line + 1) == len(raw) - 2:
+            return SseEvent(raw, raw[line + 7 : -2], raw[7:line].decode("utf-8", "replace"))
+    return None
 
 
 def encode_event(data: bytes, event: bytes = b"") -> bytes:

@@ -1,17 +1,22 @@
 """Usage as rows, and reports over them."""
 
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
-from ostiary.core.event import BudgetAlert, Gap, Outcome, Recovered, Unauthenticated
+from ostiary.core.event import BudgetAlert, Gap, Recovered, Unauthenticated
 from ostiary.core.usage import Usage
 
 
 class CallRow(msgspec.Struct, frozen=True):
     """One closed call, narrow. `sequence` is that of its closing record in `origin`; `day` is UTC, YYYY-MM-DD, of
-    its closing. `asked` is the model the client named, `served` the one sent to the provider. `cost_nano` is in
-    `currency` ("": no cost is known). `whole` says that every kind of usage is told."""
+    its closing. `asked` is the model the client named, `served` the one sent to the provider. `outcome` is an `Outcome`.
+    `cost_nano` is in `currency` ("": no cost is known). `whole` says that every kind of usage is told. `project`, `feature`
+    and `end_user` (a digest) are empty where the call had none.
+
+    `stream`, `estimated` and `whole` are 0 or 1: a database takes plain texts and numbers as they are and has to find out
+    about anything else, value by value."""
 
     origin: str
     sequence: int
@@ -25,16 +30,16 @@ class CallRow(msgspec.Struct, frozen=True):
     served: str
     provider: str
     operation: str
-    outcome: Outcome
+    outcome: str
     status: int = 0
     error: str = ""
-    stream: bool = False
+    stream: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
     reasoning_tokens: int = 0
-    estimated: bool = False
+    estimated: int = 0
     cost_nano: int = 0
     currency: str = ""
     total_ms: float = 0.0
@@ -49,7 +54,10 @@ class CallRow(msgspec.Struct, frozen=True):
     audio_milliseconds: int = 0
     characters: int = 0
     search_units: int = 0
-    whole: bool = False
+    whole: int = 0
+    project: str = ""
+    feature: str = ""
+    end_user: str = ""
 
 
 class Consumed(msgspec.Struct, frozen=True):
@@ -106,7 +114,7 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 class Dimension(StrEnum):
-    """What a report can be grouped by."""
+    """What a report can be grouped by. A call without it is in the group of the empty name."""
 
     DAY = "day"
     ENVIRONMENT = "environment"
@@ -116,6 +124,14 @@ class Dimension(StrEnum):
     MODEL = "model"
     SERVED = "served"
     PROVIDER = "provider"
+    PROJECT = "project"
+    FEATURE = "feature"
+    END_USER = "end_user"
+
+
+OF_SINGLE_CALLS: Final = frozenset({Dimension.FEATURE, Dimension.END_USER})
+"""What only the rows of single calls know: reports by these reach back as far as those are kept. Callers choose the
+values, so that sums of every day by them would grow without bound."""
 
 
 class UsageQuery(msgspec.Struct, frozen=True):

@@ -37,7 +37,8 @@ class UsageReader(Protocol):
     """Projected usage. OperatorError store.unavailable where the store cannot be used."""
 
     def report(self, query: UsageQuery) -> list[UsageLine]:
-        """Groups in the order of their names. A percentile is that of the calls themselves (nearest rank)."""
+        """Groups in the order of their names. A percentile is that of the calls themselves (nearest rank). Calls from
+        before projects, features and end users were kept count as of none."""
         ...
 
     def consumed(self, query: UsageQuery) -> list[Consumed]:

@@ -101,9 +101,13 @@ class OsDisk:
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         mapping = self._maps.get(fd)
-        if mapping is not None and offset + len(data) <= mapping.size:
-            return mapping.write(data, offset)
-        return os.pwrite(fd, data, offset)
+        end = offset + len(data)
+        if mapping is None or end > mapping.size:
+            return os.pwrite(fd, data, offset)
+        mapping.memory[offset:end] = data
+        if end > mapping.full_at:
+            mapping.let_go()
+        return end - offset
 
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)
@@ -139,23 +143,20 @@ class OsDisk:
 class _Mapping:
     """One file in memory. Pages behind the writer are let go of as it moves on: they stay in the page cache."""
 
-    __slots__ = ("_kept", "_map", "size")
+    __slots__ = ("full_at", "memory", "size")
 
     def __init__(self, fd: int, size: int) -> None:
         self.size = size
-        self._map = mmap.mmap(fd, size)
-        self._kept = 0
+        self.memory = mmap.mmap(fd, size)
+        self.full_at = 2 * _WINDOW_BYTES
+        """Behind this place a write is to be followed by `let_go`."""
 
-    def write(self, data: bytes, offset: int) -> int:
-        end = offset + len(data)
-        self._map[offset:end] = data
-        if end - self._kept > 2 * _WINDOW_BYTES:
-            self._map.madvise(mmap.MADV_DONTNEED, self._kept, _WINDOW_BYTES)
-            self._kept += _WINDOW_BYTES
-        return len(data)
+    def let_go(self) -> None:
+        self.memory.madvise(mmap.MADV_DONTNEED, self.full_at - 2 * _WINDOW_BYTES, _WINDOW_BYTES)
+        self.full_at += _WINDOW_BYTES
 
     def close(self) -> None:
-        self._map.close()
+        self.memory.close()
 
 
 @lru_cache(maxsize=16)

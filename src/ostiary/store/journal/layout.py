@@ -147,6 +147,10 @@ def _names(directory: Path) -> list[str]:
         return []
 
 
+OPS_SLOT: Final = 999
+"""The slot of the ops process's own chain: beyond those of workers, whose number is bounded far below it."""
+
+
 def origin_name(replica: str, slot: int) -> str:
     """The name of an origin. Raises OperatorError config.invalid for a replica id that is no lower-case host label."""
     if not _REPLICA.fullmatch(replica):

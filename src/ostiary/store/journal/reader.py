@@ -5,7 +5,7 @@ and a consumer is never ahead of its journal. It checks each record's CRC; the c
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final, final
 
@@ -18,6 +18,8 @@ from ostiary.gateway.audit import record
 from ostiary.gateway.audit.frame import HEADER_BYTES, Fault, Frame, decode
 from ostiary.store.journal.layout import Mark, Position, load_mark, mark_time, origins, segment_numbers, segment_path
 
+# A plain number: an enumeration's name is looked up for every record.
+_SEGMENT: Final = int(Kind.SEGMENT)
 _CHUNK_BYTES: Final = 1024 * 1024 + HEADER_BYTES + JOURNAL_RECORD_BYTES_MAX
 
 
@@ -80,12 +82,8 @@ def read(directory: Path, start: Position) -> Iterator[Entry]:
             )
         position = Position(kept[0], 0, 0)
     while position.segment <= mark.segment:
-        last: Entry | None = None
-        for last in _segment(directory, position, _limit(directory, position.segment, mark)):
-            yield last
-        if last is not None:
-            position = last.after
-        position = Position(position.segment + 1, 0, position.sequence)
+        sequence = yield from _segment(directory, position, _limit(directory, position.segment, mark))
+        position = Position(position.segment + 1, 0, sequence)
 
 
 def unread(directory: Path, start: Position) -> int:
@@ -131,26 +129,28 @@ def _limit(directory: Path, number: int, mark: Mark) -> int:
     return following[0].previous_bytes
 
 
-def _segment(directory: Path, position: Position, limit: int) -> Iterator[Entry]:
-    path = segment_path(directory, position.segment)
+def _segment(directory: Path, position: Position, limit: int) -> Generator[Entry, None, int]:
+    """The records of one file; gives the number of the first that follows it."""
+    segment, at, sequence = position.segment, position.offset, position.sequence
+    path = segment_path(directory, segment)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        sequence = position.sequence
-        at = position.offset
         while at < limit:
             data = os.pread(fd, min(_CHUNK_BYTES, limit - at), at)
             used = 0
             while isinstance(frame := decode(data, used), Frame):
-                numbered = frame.kind != Kind.SEGMENT
-                if not numbered:
+                used, kind = frame.end, frame.kind
+                if kind == _SEGMENT:
                     sequence = _first_sequence(path, frame, sequence)
-                number = sequence if numbered else -1
-                sequence += numbered
-                used = frame.end
-                yield Entry(number, frame.kind, frame.version, frame.payload, position.segment, at + used, sequence)
+                    yield Entry(-1, kind, frame.version, frame.payload, segment, at + used, sequence)
+                else:
+                    number = sequence
+                    sequence += 1
+                    yield Entry(number, kind, frame.version, frame.payload, segment, at + used, sequence)
             if used == 0:
                 raise OperatorError(Code.JOURNAL_CORRUPT, f"{path}, byte {at}: no valid record ({frame}).")
             at += used
+        return sequence
     finally:
         os.close(fd)
 

@@ -50,8 +50,10 @@ from ostiary.store.journal.layout import (
     segment_path,
 )
 
+_OPENED: Final = Kind.OPENED
 _CLOSING: Final = frozenset((Kind.CLOSED, Kind.DENIED))
 _RETRY_SECONDS: Final = 1.0
+_NEVER: Final = float("inf")
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -106,7 +108,7 @@ class Writer:
         self._failed = False
         self._closed = False
         self._armed = False
-        self._unsynced_since: float | None = None
+        self._stalled_at = _NEVER  # when the oldest unsynced record will have waited for too long
         self._pending: deque[Record] = deque()
         self._open_calls: dict[int, None] = {}
         self._deferred: deque[Record] = deque()
@@ -137,11 +139,13 @@ class Writer:
 
     # --- the appending thread
 
-    def append(self, kind: Kind, payload: bytes) -> Receipt:
+    def append(self, kind: Kind, payload: bytes, closes: int | None = None) -> Receipt:
         """Port `Journal.append`; see there for the promise."""
         with self._lock:
-            if self._refusal or self._unsynced_since is not None:
-                self._refuse_if_behind()
+            now = self._clock.monotonic()
+            unsynced = self._appended_bytes - self._synced_bytes
+            if self._refusal or now > self._stalled_at or unsynced > self._plan.unsynced_bytes_max:
+                raise self._unavailable()
             data, link = frame.encode(self._link, kind, SCHEMA_VERSION, payload)
             size = len(data)
             if self._offset + size > self._segment.size:
@@ -154,12 +158,12 @@ class Writer:
             self._link = link
             self._appended_bytes += size
             self._pending.append(Record(kind, payload))
-            if kind == Kind.OPENED:
+            if kind == _OPENED:
                 self._open_calls[sequence] = None
             elif kind in _CLOSING:
-                self._open_calls.pop(record.closes(payload), None)
-            if self._unsynced_since is None:
-                self._unsynced_since = self._clock.monotonic()
+                self._open_calls.pop(record.closes(payload) if closes is None else closes, None)
+            if self._stalled_at == _NEVER:
+                self._stalled_at = now + self._plan.stall_seconds_max
             armed, self._armed = self._armed, True
         if not armed:
             self._wake()
@@ -191,31 +195,27 @@ class Writer:
         return self._spare is not None or self._offset + JOURNAL_RECORD_BYTES_MAX <= self._segment.size
 
     def _behind(self) -> str:
-        since = self._unsynced_since
-        if since is not None and self._clock.monotonic() - since > self._plan.stall_seconds_max:
+        if self._clock.monotonic() > self._stalled_at:
             return "the device has not confirmed writes for too long"
         if self._appended_bytes - self._synced_bytes > self._plan.unsynced_bytes_max:
             return "too many bytes wait for the device"
         return ""
 
-    def _refuse_if_behind(self) -> None:
+    def _unavailable(self) -> GatewayError:
         reason = self._refusal or self._behind()
-        if reason:
-            raise GatewayError(Code.AUDIT_UNAVAILABLE, f"The audit journal cannot be written: {reason}.")
+        return GatewayError(Code.AUDIT_UNAVAILABLE, f"The audit journal cannot be written: {reason}.")
 
     def _put(self, fd: int, data: bytes, offset: int) -> None:
         try:
-            written = self._disk.pwrite(fd, data, offset)
-        except OSError as error:
-            self._fail(f"a write failed ({error.strerror})")
-        else:
-            if written == len(data):
+            if self._disk.pwrite(fd, data, offset) == len(data):
                 return
             self._fail("a write was cut short")
+        except OSError as error:
+            self._fail(f"a write failed ({error.strerror})")
         if fd == self._segment.fd:
             self._torn = (offset, len(data))
         self._wake()
-        self._refuse_if_behind()
+        raise self._unavailable()
 
     def _fail(self, reason: str) -> None:
         self._refusal = reason
@@ -278,7 +278,8 @@ class Writer:
                 for _ in range(mark.sequence - self._synced.sequence):
                     self._pending.popleft()
                 self._synced, self._synced_bytes = mark, bytes_
-                self._unsynced_since = started if self._appended_bytes > bytes_ else None
+                since = started if self._appended_bytes > bytes_ else _NEVER
+                self._stalled_at = since + self._plan.stall_seconds_max
                 if retired is not None:
                     self._retired = None
             self._mark_due = True
@@ -336,7 +337,7 @@ class Writer:
             self._offset, self._sequence, self._link = end.offset, end.sequence, end.link
             self._synced, self._synced_bytes = end, self._appended_bytes
             self._pending.clear()
-            self._unsynced_since = None
+            self._stalled_at = _NEVER
             self._mark_due = True
             self._failed = False
             self._refusal = ""

@@ -24,6 +24,7 @@ TABLES: Final = (
     "origins",
     "purges",
     "usage_daily",
+    "usage_projects",
     "open_calls",
     "refusals",
     "gaps",
@@ -31,6 +32,7 @@ TABLES: Final = (
     "unreadable",
     "alerts",
     "alert_deliveries",
+    "reviews",
     "calls",
 )
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -91,6 +93,9 @@ def load(
         make_in(tx, days)
         for table in (name for name in TABLES if name in columns):
             tx.copy_in(_BACK.format(table=_plain(table), columns=_listed(columns[table])), folder / table)
+            # The server does so by itself within minutes. Until then it takes every table for small: with many keys
+            # each look for one would read them all.
+            tx.script(f"ANALYZE {_plain(table)}")
 
 
 def check_empty(database: Database) -> None:

@@ -11,7 +11,16 @@ from ostiary.core.limit import MODEL_NAME_BYTES_MAX, USAGE_PARTITIONS_AHEAD_COUN
 from ostiary.core.row import Row, Value
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.daily import daily
-from ostiary.govern.usage.model import Batch, CallRow, Consumed, Dimension, Place, UsageLine, UsageQuery
+from ostiary.govern.usage.model import (
+    OF_SINGLE_CALLS,
+    Batch,
+    CallRow,
+    Consumed,
+    Dimension,
+    Place,
+    UsageLine,
+    UsageQuery,
+)
 from ostiary.store.postgresql import alerts, offsets
 from ostiary.store.postgresql.database import Database, Tx, legible
 from ostiary.store.postgresql.partitions import Partitions
@@ -21,7 +30,7 @@ _COPY_CALLS: Final = (
     "operation, outcome, status, error, stream, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
     "reasoning_tokens, estimated, cost_nano, currency, total_ms, first_content_ms, request_id, "
     "cache_write_1h_tokens, input_audio_tokens, output_audio_tokens, input_image_tokens, output_image_tokens, images, "
-    "audio_milliseconds, characters, search_units, whole) FROM STDIN"
+    "audio_milliseconds, characters, search_units, whole, project, feature, end_user) FROM STDIN"
 )
 _ADD_DAILY: Final = (
     "INSERT INTO usage_daily AS d (tenant_id, day, environment, team, key_id, asked, served, provider, currency, "
@@ -29,6 +38,20 @@ _ADD_DAILY: Final = (
     "cache_write_tokens, reasoning_tokens, cost_nano) "
     "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
     "ON CONFLICT (day, tenant_id, environment, team, key_id, asked, served, provider, currency) DO UPDATE SET "
+    "requests = d.requests + excluded.requests, succeeded = d.succeeded + excluded.succeeded, "
+    "failed = d.failed + excluded.failed, denied = d.denied + excluded.denied, "
+    "cancelled = d.cancelled + excluded.cancelled, aborted = d.aborted + excluded.aborted, "
+    "input_tokens = d.input_tokens + excluded.input_tokens, output_tokens = d.output_tokens + excluded.output_tokens, "
+    "cached_tokens = d.cached_tokens + excluded.cached_tokens, "
+    "cache_write_tokens = d.cache_write_tokens + excluded.cache_write_tokens, "
+    "reasoning_tokens = d.reasoning_tokens + excluded.reasoning_tokens, cost_nano = d.cost_nano + excluded.cost_nano"
+)
+_ADD_PROJECTS: Final = (
+    "INSERT INTO usage_projects AS d (tenant_id, day, environment, team, key_id, asked, served, provider, currency, "
+    "project, requests, succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, "
+    "cache_write_tokens, reasoning_tokens, cost_nano) "
+    "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+    "ON CONFLICT (day, tenant_id, environment, team, key_id, asked, served, provider, currency, project) DO UPDATE SET "
     "requests = d.requests + excluded.requests, succeeded = d.succeeded + excluded.succeeded, "
     "failed = d.failed + excluded.failed, denied = d.denied + excluded.denied, "
     "cancelled = d.cancelled + excluded.cancelled, aborted = d.aborted + excluded.aborted, "
@@ -59,8 +82,29 @@ _UTF8_BYTES_MAX: Final = 4
 _SUMS: Final = (
     ", currency, sum(requests), sum(succeeded), sum(failed) + sum(aborted), sum(denied), sum(cancelled), "
     "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(reasoning_tokens), "
-    "sum(cost_nano) FROM usage_daily"
+    "sum(cost_nano)"
 )
+# What the sums of a report are made of: the sums of days; the same with projects told apart, where what no project
+# accounts for is of none; or single calls, which alone know the rest.
+_DAILY: Final = " FROM usage_daily"
+_BY_PROJECT: Final = (
+    " FROM (SELECT day, tenant_id, environment, team, key_id, asked, served, provider, currency, '' AS project, requests, "
+    "succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano FROM usage_daily "
+    "UNION ALL SELECT day, tenant_id, environment, team, key_id, asked, served, provider, currency, project, "
+    "requests, succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano FROM usage_projects "
+    "UNION ALL SELECT day, tenant_id, environment, team, key_id, asked, served, provider, currency, '', -requests, "
+    "-succeeded, -failed, -denied, -cancelled, -aborted, -input_tokens, -output_tokens, -cached_tokens, "
+    "-cache_write_tokens, -reasoning_tokens, -cost_nano FROM usage_projects) AS told"
+)
+_BY_CALL: Final = (
+    " FROM (SELECT calls.*, 1 AS requests, CASE outcome WHEN 'succeeded' THEN 1 ELSE 0 END AS succeeded, "
+    "CASE outcome WHEN 'failed' THEN 1 ELSE 0 END AS failed, CASE outcome WHEN 'denied' THEN 1 ELSE 0 END AS denied, "
+    "CASE outcome WHEN 'cancelled' THEN 1 ELSE 0 END AS cancelled, "
+    "CASE outcome WHEN 'aborted' THEN 1 ELSE 0 END AS aborted FROM calls) AS told"
+)
+_THERE: Final = ", currency HAVING sum(requests) > 0"
 # By nearest rank. The second fraction is 0.95 less than nothing that counts: 0.95 is not exact in binary, and times a
 # number of calls it may come out just above the rank that is meant.
 _TIMES: Final = (
@@ -86,6 +130,9 @@ _COLUMN: Final[dict[Dimension, LiteralString]] = {
     Dimension.MODEL: "asked",
     Dimension.SERVED: "served",
     Dimension.PROVIDER: "provider",
+    Dimension.PROJECT: "project",
+    Dimension.FEATURE: "feature",
+    Dimension.END_USER: "end_user",
 }
 
 
@@ -124,7 +171,9 @@ class PostgresqlUsage:
         columns: LiteralString = ", ".join([_COLUMN[dimension] for dimension in query.by])
         where, values = _where(query)
         with self._database.read() as tx:
-            sums = tx.rows("SELECT " + columns + _SUMS + where + " GROUP BY " + columns + ", currency", values)
+            sums = tx.rows(
+                "SELECT " + columns + _SUMS + _source(query.by) + where + " GROUP BY " + columns + _THERE, values
+            )
             times = tx.rows("SELECT " + columns + _TIMES + where + _SUCCEEDED + " GROUP BY " + columns, values)
         return _lines(len(query.by), sums, times)
 
@@ -137,6 +186,12 @@ class PostgresqlUsage:
                 values,
             )
         return [_consumed(len(query.by), row) for row in rows]
+
+
+def _source(by: Sequence[Dimension]) -> LiteralString:
+    if OF_SINGLE_CALLS.intersection(by):
+        return _BY_CALL
+    return _BY_PROJECT if Dimension.PROJECT in by else _DAILY
 
 
 def _where(query: UsageQuery) -> tuple[LiteralString, tuple[Value, ...]]:
@@ -159,9 +214,11 @@ def _where(query: UsageQuery) -> tuple[LiteralString, tuple[Value, ...]]:
 
 
 def _add(tx: Tx, origin: str, batch: Batch) -> None:
-    calls = [_legible(call) for call in batch.calls]
-    tx.copy(_COPY_CALLS, [msgspec.structs.astuple(call) for call in calls])
-    tx.run_many(_ADD_DAILY, [(*name, *sums) for name, sums in daily(calls)])
+    calls = [msgspec.structs.astuple(_legible(call)) for call in batch.calls]
+    days, projects = daily(calls)
+    tx.copy(_COPY_CALLS, calls)
+    tx.run_many(_ADD_DAILY, days)
+    tx.run_many(_ADD_PROJECTS, projects)
     tx.run_many(
         _INSERT_OPEN,
         [
@@ -199,7 +256,11 @@ def _legible(call: CallRow) -> CallRow:
     """The call with every text as PostgreSQL can hold it, and names of models as its indexes can: a caller may name a
     model as it likes. What is cut here stands whole in the journal."""
     asked, served = _model(call.asked), _model(call.served)
-    if asked is call.asked and served is call.served and "\0" not in call.error + call.request_id + call.operation:
+    if (
+        asked is call.asked
+        and served is call.served
+        and "\0" not in call.error + call.request_id + call.operation + call.feature
+    ):
         return call
     return msgspec.structs.replace(
         call,
@@ -208,6 +269,7 @@ def _legible(call: CallRow) -> CallRow:
         error=legible(call.error),
         request_id=legible(call.request_id),
         operation=legible(call.operation),
+        feature=legible(call.feature),
     )
 
 

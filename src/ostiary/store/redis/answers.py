@@ -69,7 +69,9 @@ class RedisAnswers:
         try:
             self._client = Redis.from_url(
                 url,
-                socket_timeout=seconds_max,
+                # None: the library would make a task of each write, which may swallow a cancellation in Python 3.11, and
+                # every operation has its bound here.
+                socket_timeout=None,
                 socket_connect_timeout=seconds_max,
                 retry=Retry(NoBackoff(), 0),
                 max_connections=ANSWERS_UNDER_WAY_MAX + 1,

@@ -18,6 +18,7 @@ from typing import Final, LiteralString, final
 import msgspec
 
 from ostiary.core.error import CallerError, Code, OperatorError
+from ostiary.core.limit import STORE_LOG_BYTES_KEPT_MAX
 from ostiary.core.row import Row, Value
 from ostiary.govern.change import Change
 from ostiary.govern.migration import Migration, Plan
@@ -128,7 +129,10 @@ class Database:
         """
         with _told(path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            if not path.exists():
+                # Only a new file: to close a descriptor of one that this process has open as a database drops SQLite's
+                # locks on it, and whoever closes it last elsewhere would take the log away from under us.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             try:
                 _configure(connection)
@@ -227,6 +231,8 @@ def unique(message: str) -> Iterator[None]:
 def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # What a long reader made the log grow to is given back once it is gone.
+    connection.execute(f"PRAGMA journal_size_limit = {STORE_LOG_BYTES_KEPT_MAX:d}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA trusted_schema = OFF")
 

@@ -8,7 +8,7 @@ import msgspec
 from ostiary.core.row import Row
 from ostiary.core.usage import Usage
 from ostiary.govern.usage.daily import daily
-from ostiary.govern.usage.model import Batch, Consumed, Dimension, Place, UsageLine, UsageQuery
+from ostiary.govern.usage.model import OF_SINGLE_CALLS, Batch, Consumed, Dimension, Place, UsageLine, UsageQuery
 from ostiary.store.sqlite import alerts, offsets
 from ostiary.store.sqlite.database import Database, Tx
 
@@ -17,13 +17,25 @@ _INSERT_CALL: Final = (
     "operation, outcome, status, error, stream, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
     "reasoning_tokens, estimated, cost_nano, currency, total_ms, first_content_ms, request_id, "
     "cache_write_1h_tokens, input_audio_tokens, output_audio_tokens, input_image_tokens, output_image_tokens, images, "
-    "audio_milliseconds, characters, search_units, whole) VALUES ("
-    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "audio_milliseconds, characters, search_units, whole, project, feature, end_user) VALUES ("
+    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ADD_DAILY: Final = (
     "INSERT INTO usage_daily (tenant_id, day, environment, team, key_id, asked, served, provider, currency, requests, "
     "succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
     "reasoning_tokens, cost_nano) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, succeeded = succeeded + excluded.succeeded, "
+    "failed = failed + excluded.failed, denied = denied + excluded.denied, "
+    "cancelled = cancelled + excluded.cancelled, aborted = aborted + excluded.aborted, "
+    "input_tokens = input_tokens + excluded.input_tokens, output_tokens = output_tokens + excluded.output_tokens, "
+    "cached_tokens = cached_tokens + excluded.cached_tokens, "
+    "cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens, "
+    "reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens, cost_nano = cost_nano + excluded.cost_nano"
+)
+_ADD_PROJECTS: Final = (
+    "INSERT INTO usage_projects (tenant_id, day, environment, team, key_id, asked, served, provider, currency, project, "
+    "requests, succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO UPDATE SET requests = requests + excluded.requests, succeeded = succeeded + excluded.succeeded, "
     "failed = failed + excluded.failed, denied = denied + excluded.denied, "
     "cancelled = cancelled + excluded.cancelled, aborted = aborted + excluded.aborted, "
@@ -53,8 +65,29 @@ _WHERE: Final = (
 _SUMS: Final = (
     ", currency, sum(requests), sum(succeeded), sum(failed) + sum(aborted), sum(denied), sum(cancelled), "
     "sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(reasoning_tokens), "
-    "sum(cost_nano) FROM usage_daily"
+    "sum(cost_nano)"
 )
+# What the sums of a report are made of: the sums of days; the same with projects told apart, where what no project
+# accounts for is of none; or single calls, which alone know the rest.
+_DAILY: Final = " FROM usage_daily"
+_BY_PROJECT: Final = (
+    " FROM (SELECT day, tenant_id, environment, team, key_id, asked, served, provider, currency, '' AS project, requests, "
+    "succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano FROM usage_daily "
+    "UNION ALL SELECT day, tenant_id, environment, team, key_id, asked, served, provider, currency, project, "
+    "requests, succeeded, failed, denied, cancelled, aborted, input_tokens, output_tokens, cached_tokens, cache_write_tokens, "
+    "reasoning_tokens, cost_nano FROM usage_projects "
+    "UNION ALL SELECT day, tenant_id, environment, team, key_id, asked, served, provider, currency, '', -requests, "
+    "-succeeded, -failed, -denied, -cancelled, -aborted, -input_tokens, -output_tokens, -cached_tokens, "
+    "-cache_write_tokens, -reasoning_tokens, -cost_nano FROM usage_projects) AS told"
+)
+_BY_CALL: Final = (
+    " FROM (SELECT calls.*, 1 AS requests, CASE outcome WHEN 'succeeded' THEN 1 ELSE 0 END AS succeeded, "
+    "CASE outcome WHEN 'failed' THEN 1 ELSE 0 END AS failed, CASE outcome WHEN 'denied' THEN 1 ELSE 0 END AS denied, "
+    "CASE outcome WHEN 'cancelled' THEN 1 ELSE 0 END AS cancelled, "
+    "CASE outcome WHEN 'aborted' THEN 1 ELSE 0 END AS aborted FROM calls) AS told"
+)
+_THERE: Final = ", currency HAVING sum(requests) > 0"
 _TIMES: Final = ", total_ms FROM calls"
 _KINDS: Final = (
     "input_tokens, output_tokens, cached_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens, "
@@ -75,6 +108,9 @@ _COLUMN: Final[dict[Dimension, LiteralString]] = {
     Dimension.MODEL: "asked",
     Dimension.SERVED: "served",
     Dimension.PROVIDER: "provider",
+    Dimension.PROJECT: "project",
+    Dimension.FEATURE: "feature",
+    Dimension.END_USER: "end_user",
 }
 
 
@@ -89,9 +125,14 @@ class SqliteUsage:
             return offsets.place(tx, consumer, origin)
 
     def apply(self, consumer: str, origin: str, before: Place, after: Place, batch: Batch) -> bool:
+        calls = [msgspec.structs.astuple(call) for call in batch.calls]
+        days, projects = daily(calls)
         with self._database.write() as tx:
             if offsets.place(tx, consumer, origin) != before:
                 return False
+            tx.run_many(_INSERT_CALL, calls)
+            tx.run_many(_ADD_DAILY, days)
+            tx.run_many(_ADD_PROJECTS, projects)
             _add(tx, origin, batch)
             offsets.advance(tx, consumer, origin, after)
             return True
@@ -106,7 +147,9 @@ class SqliteUsage:
         columns: LiteralString = ", ".join([_COLUMN[dimension] for dimension in query.by])
         bounds = (query.since, query.until, query.tenant, query.team)
         with self._database.read() as tx:
-            sums = tx.rows("SELECT " + columns + _SUMS + _WHERE + " GROUP BY " + columns + ", currency", bounds)
+            sums = tx.rows(
+                "SELECT " + columns + _SUMS + _source(query.by) + _WHERE + " GROUP BY " + columns + _THERE, bounds
+            )
             times = tx.rows("SELECT " + columns + _TIMES + _WHERE + _SUCCEEDED + " ORDER BY total_ms", bounds)
         return _lines(len(query.by), sums, times)
 
@@ -120,9 +163,14 @@ class SqliteUsage:
         return [_consumed(len(query.by), row) for row in rows]
 
 
+def _source(by: Sequence[Dimension]) -> LiteralString:
+    if OF_SINGLE_CALLS.intersection(by):
+        return _BY_CALL
+    return _BY_PROJECT if Dimension.PROJECT in by else _DAILY
+
+
 def _add(tx: Tx, origin: str, batch: Batch) -> None:
-    tx.run_many(_INSERT_CALL, [msgspec.structs.astuple(call) for call in batch.calls])
-    tx.run_many(_ADD_DAILY, [(*name, *sums) for name, sums in daily(batch.calls)])
+    """What a batch holds beside its calls."""
     tx.run_many(
         _INSERT_OPEN,
         [

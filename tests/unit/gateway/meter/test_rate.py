@@ -66,7 +66,7 @@ def test_a_cost_beyond_the_burst_passes_alone_and_pays_afterwards():
 def test_a_corrected_estimate_leaves_what_the_actual_cost_would_have(estimate, actual):
     corrected, exact = Rates(), Rates()
     corrected.take([Cell("x", 60, 100, estimate)], 5.0)
-    corrected.correct(Cell("x", 60, 100, estimate), actual, 6.0)
+    corrected.correct([Cell("x", 60, 100, estimate)], actual, 6.0)
     exact.take([Cell("x", 60, 100, actual)], 5.0)
     assert corrected.tat("x") == pytest.approx(exact.tat("x"))
 

@@ -1,10 +1,13 @@
 import contextlib
 import sqlite3
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from ostiary.core.error import Code, OperatorError
+from ostiary.core.limit import STORE_LOG_BYTES_KEPT_MAX
 from ostiary.store.sqlite import database
 from ostiary.store.sqlite.database import Database, Step, migrations
 
@@ -158,6 +161,23 @@ def test_threads_take_turns(tmp_path):
     opened.close()
 
 
+def test_a_second_connection_of_one_process_does_not_cost_the_first_its_log(tmp_path):
+    """SQLite's locks are those of a process: a descriptor of the file that it closes takes all of them away, and then
+    whoever closes the file elsewhere believes to be the last and removes the log that is still written to."""
+    path = tmp_path / "ostiary.db"
+    elsewhere = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute('SELECT * FROM revision'); c.close()"
+    with contextlib.closing(Database.open(path)) as first:
+        with first.write() as tx:
+            tx.run("UPDATE revision SET value = 7")
+        Database.open(path).close()
+        subprocess.run([sys.executable, "-c", elsewhere], check=True)
+        assert path.with_name("ostiary.db-wal").exists()
+        with first.write() as tx:
+            tx.run("UPDATE revision SET value = 8")
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT value FROM revision").fetchone() == (8,)
+
+
 def test_fd26_a_file_that_was_deleted_moved_or_replaced_is_not_written_any_more(tmp_path):
     path = tmp_path / "a.db"
     with contextlib.closing(Database.open(path)) as database:
@@ -178,3 +198,51 @@ def test_fd26_a_file_that_was_deleted_moved_or_replaced_is_not_written_any_more(
             tx.run("INSERT INTO installation (name, value) VALUES ('a', 'b')")
         path.unlink()
         gone()
+
+
+# --- FD-26: the log beside the file ---------------------------------------------------------------------------
+
+
+def log_bytes(path):
+    return path.with_name(path.name + "-wal").stat().st_size
+
+
+def busy(opened, rounds):
+    """Changes of about a megabyte in all each round."""
+    for i in range(rounds):
+        with opened.write() as tx:
+            tx.run("INSERT OR REPLACE INTO installation (name, value) VALUES (?, ?)", (f"n{i % 4}", "x" * 1_000_000))
+
+
+def test_fd26_the_log_does_not_grow_with_what_is_written(tmp_path):
+    path = tmp_path / "ostiary.db"
+    opened = Database.open(path)
+    busy(opened, 60)
+    assert log_bytes(path) <= STORE_LOG_BYTES_KEPT_MAX
+    opened.close()
+
+
+def test_fd26_what_a_long_reader_made_the_log_grow_to_is_given_back_when_it_is_gone(tmp_path):
+    path = tmp_path / "ostiary.db"
+    opened, reader = Database.open(path), Database.open(path)
+    with reader.read() as tx:
+        tx.rows("SELECT * FROM installation")
+        busy(opened, 40)
+        assert log_bytes(path) > 2 * STORE_LOG_BYTES_KEPT_MAX, "nothing it may still read is thrown away"
+    busy(opened, 8)
+    assert log_bytes(path) <= STORE_LOG_BYTES_KEPT_MAX
+    reader.close()
+    opened.close()
+
+
+def test_fd26_a_file_that_became_read_only_is_told_and_written_again_when_it_is_not(tmp_path):
+    path = tmp_path / "ostiary.db"
+    opened = Database.open(path)
+    opened._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(OperatorError, match="readonly") as told, opened.write() as tx:
+        tx.run("INSERT INTO installation (name, value) VALUES ('a', '1')")
+    assert told.value.code is Code.STORE_UNAVAILABLE
+    opened._connection.execute("PRAGMA query_only = OFF")
+    with opened.write() as tx:
+        tx.run("INSERT INTO installation (name, value) VALUES ('a', '1')")
+    opened.close()

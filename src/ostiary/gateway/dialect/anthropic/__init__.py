@@ -10,6 +10,7 @@ from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
 from ostiary.core.capability import Capability
 from ostiary.core.error import CallerError, Code, OstiaryError, UpstreamError
 from ostiary.core.http import Header
+from ostiary.core.limit import EMBEDDING_INPUTS_MAX
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.gateway.dialect import (
     IN_BODY,
@@ -124,6 +125,9 @@ class Anthropic:
 
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         return request_encode.encode_count_tokens(call, model=model, drop=drop)
+
+    def embedding_inputs(self, model: str) -> int:
+        return EMBEDDING_INPUTS_MAX
 
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
         _no_embeddings()

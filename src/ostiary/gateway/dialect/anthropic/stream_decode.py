@@ -96,7 +96,10 @@ class StreamDecoder(FrameReader):
             return Frame(block.raw)
         if self._done:
             raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream goes on after its end.")
-        event = _decode(data)
+        try:
+            event = _DECODER.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event = _decode(data)  # says what is wrong
         kind = event.type
         if kind == "content_block_delta":
             return self._delta(block.raw, event)
@@ -179,9 +182,8 @@ class StreamDecoder(FrameReader):
             raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a delta without content.")
         text = delta.text or delta.partial_json or delta.thinking or ""
         produced = len(text) if text.isascii() else len(text.encode())
-        if not self._wants_events:
-            return Frame(raw, (), produced > 0, produced_bytes=produced)
-        return Frame(raw, self._delta_events(event.index, delta), produced > 0, produced_bytes=produced)
+        events = self._delta_events(event.index, delta) if self._wants_events else ()
+        return Frame(raw, events, produced > 0, produced_bytes=produced)
 
     def _delta_events(self, index: int, delta: WireDelta) -> tuple[StreamEvent, ...]:
         block = self._blocks.get(index)

@@ -45,6 +45,9 @@ class Bedrock:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         return request_encode.encode_count_tokens(call, model=model, drop=drop)
 
+    def embedding_inputs(self, model: str) -> int:
+        return embeddings.inputs_max(model)
+
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
         return embeddings.encode_embeddings(call, model=model, drop=drop)
 

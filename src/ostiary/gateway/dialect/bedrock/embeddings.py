@@ -1,6 +1,6 @@
 """Embeddings through InvokeModel, whose body is each model's own: Amazon's Titan and Cohere's.
 
-Titan takes one text a call, so that more are refused by name; Cohere takes up to 96 and wants to be told what for:
+Titan takes one text a call; Cohere takes up to 96 and wants to be told what for:
 `search_document`, its word for texts that go into an index, since a caller of another form never says. Both answer in
 numbers, which are packed for a caller that asks for base64. Cohere's usage stands in a header only and is not known here.
 
@@ -22,21 +22,21 @@ from ostiary.gateway.wire.json import decode_as, encode, parse_answer, raw_membe
 from ostiary.gateway.wire.leave import Leave
 
 _COHERE_TEXTS_MAX: Final = 96
+_TITAN: Final = "amazon.titan-embed"
 _TITAN_V1: Final = "amazon.titan-embed-text-v1"
 _VECTORS: Final = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def inputs_max(model: str) -> int:
+    """Titan takes one text a call. Of a model that is not known here as many as of Cohere's: it is refused by name."""
+    return 1 if _TITAN in model else _COHERE_TEXTS_MAX
 
 
 def encode_embeddings(call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
     """See gateway/dialect. Raises CallerError model.unsuitable for a model whose body is not known here."""
     leave = Leave({"end_user": "user"}, drop=drop)
     texts = _texts(call)
-    if "amazon.titan-embed" in model:
-        if len(texts) > 1:
-            raise CallerError(
-                Code.REQUEST_UNSUPPORTED,
-                f"`input` has {len(texts)} items, and this model takes one text a call.",
-                param="input",
-            )
+    if _TITAN in model:
         body: dict[str, object] = {"inputText": texts[0]}
         if call.dimensions is not None:
             if _TITAN_V1 in model:
@@ -44,12 +44,6 @@ def encode_embeddings(call: EmbeddingsCall, *, model: str, drop: bool) -> Encode
             else:
                 body["dimensions"] = call.dimensions
     elif "cohere.embed" in model:
-        if len(texts) > _COHERE_TEXTS_MAX:
-            raise CallerError(
-                Code.REQUEST_UNSUPPORTED,
-                f"`input` has {len(texts)} items, and this model takes {_COHERE_TEXTS_MAX} a call.",
-                param="input",
-            )
         body = {"texts": texts, "input_type": "search_document", "embedding_types": ["float"]}
         if call.dimensions is not None:
             if "v4" in model:

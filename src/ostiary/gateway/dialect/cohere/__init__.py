@@ -44,6 +44,9 @@ class Cohere:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         _no_token_count()
 
+    def embedding_inputs(self, model: str) -> int:
+        return embeddings.INPUTS_MAX
+
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
         return embeddings.encode_embeddings(call, model=model, drop=drop)
 

@@ -21,7 +21,8 @@ from ostiary.gateway.wire.json import decode_as, encode, parse_answer, raw_membe
 from ostiary.gateway.wire.leave import Leave
 
 PATH: Final = b"/v2/embed"
-_TEXTS_MAX: Final = 96
+INPUTS_MAX: Final = 96
+"""Texts that Cohere takes a call."""
 _OWN: Final = frozenset({"input_type", "truncate"})
 _VECTORS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -35,12 +36,6 @@ def encode_embeddings(call: EmbeddingsCall, *, model: str, drop: bool) -> Encode
             raise CallerError(
                 Code.REQUEST_UNSUPPORTED, f"`{param}` is a list of tokens, and this model reads text.", param=param
             )
-    if len(call.inputs) > _TEXTS_MAX:
-        raise CallerError(
-            Code.REQUEST_UNSUPPORTED,
-            f"`input` has {len(call.inputs)} items, and this model takes {_TEXTS_MAX} a call.",
-            param="input",
-        )
     body: dict[str, object] = {
         "model": model,
         "texts": call.inputs,

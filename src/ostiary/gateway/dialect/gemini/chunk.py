@@ -61,6 +61,10 @@ class WireFunctionCall(msgspec.Struct, rename="camel"):
     will_continue: bool | None = None
 
 
+_NO_OTHER: Final = (ABSENT,) * 7
+"""A part that has none of the members which cannot be told: compared as one, it is nearly every part."""
+
+
 class WirePart(msgspec.Struct, rename="camel"):
     """A part: one member says what it is, the others go beside it."""
 
@@ -78,18 +82,16 @@ class WirePart(msgspec.Struct, rename="camel"):
 
     def other(self) -> bool:
         """Whether it is of a kind that cannot be told in our terms."""
-        return any(
-            bytes(raw) != _NULL
-            for raw in (
-                self.inline_data,
-                self.file_data,
-                self.executable_code,
-                self.code_execution_result,
-                self.function_response,
-                self.tool_call,
-                self.tool_response,
-            )
+        raws = (
+            self.inline_data,
+            self.file_data,
+            self.executable_code,
+            self.code_execution_result,
+            self.function_response,
+            self.tool_call,
+            self.tool_response,
         )
+        return raws != _NO_OTHER and any(bytes(raw) != _NULL for raw in raws)
 
 
 class WireContent(msgspec.Struct):

@@ -26,6 +26,8 @@ from ostiary.gateway.wire.vector import listed
 ONE: Final = b":embedContent"
 BATCH: Final = b":batchEmbedContents"
 _DIMENSIONS_MAX: Final = 1_000_000
+INPUTS_MAX: Final = 100
+"""Contents that Google takes in a batch."""
 
 
 class WireVector(msgspec.Struct):

@@ -79,6 +79,9 @@ def resource(model: str) -> str:
     return model if "/" in model else f"models/{model}"
 
 
+_INSTRUCTIONS: Final = (Role.SYSTEM, Role.DEVELOPER)
+
+
 def encode_chat(call: ChatCall, *, model: str, max_tokens: int | None, drop: bool) -> Encoded:
     """See gateway/dialect."""
     leave = Leave(call.names, drop=drop, hints=call.hints)
@@ -188,9 +191,11 @@ class _Contents:
     def of(self, messages: tuple[Message, ...]) -> list[dict[str, object]]:
         """The contents of a conversation."""
         turns: list[tuple[str, list[dict[str, object]]]] = []
-        last = max((i for i, m in enumerate(messages) if m.role not in (Role.SYSTEM, Role.DEVELOPER)), default=-1)
+        last = len(messages) - 1
+        while last >= 0 and messages[last].role in _INSTRUCTIONS:
+            last -= 1
         for index, message in enumerate(messages):
-            if message.role is Role.SYSTEM or message.role is Role.DEVELOPER:
+            if message.role in _INSTRUCTIONS:
                 continue
             role = "model" if message.role is Role.ASSISTANT else "user"
             if role == "model" and index == last:

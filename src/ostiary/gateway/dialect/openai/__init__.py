@@ -9,6 +9,7 @@ from ostiary.core.call import ChatCall, DialectName, EmbeddingsCall
 from ostiary.core.capability import Capability
 from ostiary.core.error import CallerError, Code, OstiaryError, UpstreamError
 from ostiary.core.http import Header
+from ostiary.core.limit import EMBEDDING_INPUTS_MAX
 from ostiary.core.reply import ChatReply, EmbeddingsReply
 from ostiary.gateway.dialect import (
     IN_BODY,
@@ -35,7 +36,7 @@ from ostiary.gateway.dialect.openai import (
     stream_encode,
     text,
 )
-from ostiary.gateway.dialect.openai.profile import PLAIN, fit_document
+from ostiary.gateway.dialect.openai.profile import PLAIN, fit_document, touched
 from ostiary.gateway.wire.json import Document, edit, encode, raw_members
 from ostiary.gateway.wire.leave import Leave
 from ostiary.gateway.wire.openai import decode_error, encode_error, model_list, model_object
@@ -49,7 +50,7 @@ class OpenAI:
 
     def __init__(self, profile: ProfileRow = PLAIN) -> None:
         self._profile: Final = profile
-        self._plain: Final = profile == PLAIN
+        self._touched: Final = touched(profile)
 
     def peek_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatPeek:
         return peek.peek_chat(document)
@@ -102,7 +103,7 @@ class OpenAI:
         members = {"model": encode(model)}
         without: frozenset[str] = frozenset()
         dropped: tuple[str, ...] = ()
-        if not self._plain:
+        if not self._touched.isdisjoint(tree):
             leave = Leave({}, drop=drop)
             fit = fit_document(profile, document, leave)
             members |= fit.members
@@ -131,6 +132,9 @@ class OpenAI:
 
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         _no_token_count()
+
+    def embedding_inputs(self, model: str) -> int:
+        return EMBEDDING_INPUTS_MAX
 
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
         return embeddings.encode_embeddings(call, model, drop=drop)

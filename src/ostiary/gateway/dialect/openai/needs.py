@@ -11,9 +11,17 @@ _THINKING: Final = frozenset({"low", "medium", "high", "xhigh", "max"})
 _OUTPUTS: Final = (("audio", Capability.AUDIO_OUTPUT), ("image", Capability.IMAGE_OUTPUT))
 
 
+_TELLING: Final = frozenset(
+    ("tools", "functions", "response_format", "reasoning_effort", "logprobs", "modalities"),
+)
+"""The members that say what a request needs; most requests have none of them."""
+
+
 def chat_needs(document: Document, *, media: bool) -> tuple[Capability, ...]:
     """See gateway/dialect."""
     tree = document.tree
+    if not media and _TELLING.isdisjoint(tree):
+        return ()
     found: list[Capability] = []
     if media:
         found += _media(tree.get("messages"))

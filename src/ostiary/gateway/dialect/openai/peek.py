@@ -25,6 +25,13 @@ _MEDIA: Final = {
 """Content parts that hold media, and where the inline data stands in each."""
 
 
+_RARE: Final = frozenset(("stream_options", "n", "stop", "tools", "functions", "safety_identifier", "user"))
+"""What is looked at one by one only where a request has some of it."""
+
+_RESULTS: Final = ("tool", "function")
+"""The roles of what tools gave back."""
+
+
 def peek_chat(document: Document) -> ChatPeek:
     """See gateway/dialect."""
     tree = document.tree
@@ -42,31 +49,24 @@ def peek_chat(document: Document) -> ChatPeek:
             more, size = _media(content, index)
             media += more
             inline += size
-    stream, include_usage = _streaming(tree)
-    choices = tree.get("n")
-    if choices is not None and choices != 1:
-        whole_number(choices, "n", 1, CHOICES_MAX)
-    elif type(choices) is bool or type(choices) is float:
-        invalid("n", "must be an integer")
-    stop = tree.get("stop")
-    if type(stop) is list and len(stop) > STOP_SEQUENCES_MAX:
-        beyond("stop", STOP_SEQUENCES_MAX, "items")
-    tools = tree.get("tools")
-    functions = tree.get("functions")
-    count = 0 if tools is None else tool_count(document, tools)
-    if functions is not None:
-        count += tool_count(document, functions, "functions")
+    stream = tree.get("stream")
+    if stream is not None and type(stream) is not bool:
+        invalid("stream", "must be true or false")
+    include_usage, choices, tools = False, 1, 0
+    rare = not _RARE.isdisjoint(tree)
+    if rare:
+        include_usage, choices, tools = _include_usage(tree), _choices(tree), _tools(document)
     return ChatPeek(
         model_name(tree),
-        stream,
+        bool(stream),
         include_usage,
         max_tokens(tree),
-        choices if type(choices) is int else 1,
+        choices,
         len(messages),
-        count,
-        _tool_depth(messages),
+        tools,
+        _tool_depth(messages) if messages[-1].get("role") in _RESULTS else 0,
         len(document.raw) - inline,
-        end_user(tree),
+        end_user(tree) if rare else None,
         media,
     )
 
@@ -75,10 +75,10 @@ def max_tokens(tree: dict[str, object]) -> int | None:
     """The caller's bound on output under either name; where both are sent, the greater one, so that nothing is
     let through by naming a small one beside."""
     old = token_bound(tree, "max_tokens", 1)
+    if tree.get("max_completion_tokens") is None:
+        return old
     new = token_bound(tree, "max_completion_tokens", 1)
-    if old is None or new is None:
-        return new if old is None else old
-    return max(old, new)
+    return new if old is None or new is None else max(old, new)
 
 
 def end_user(tree: dict[str, object]) -> str | None:
@@ -93,19 +93,35 @@ def end_user(tree: dict[str, object]) -> str | None:
     return None
 
 
-def _streaming(tree: dict[str, object]) -> tuple[bool, bool]:
-    stream = tree.get("stream")
-    if stream is not None and type(stream) is not bool:
-        invalid("stream", "must be true or false")
+def _include_usage(tree: dict[str, object]) -> bool:
     options = tree.get("stream_options")
     if options is None:
-        return bool(stream), False
+        return False
     if type(options) is not dict:
         invalid("stream_options", "must be an object")
     include_usage = options.get("include_usage")
     if include_usage is not None and type(include_usage) is not bool:
         invalid("stream_options.include_usage", "must be true or false")
-    return bool(stream), bool(include_usage)
+    return bool(include_usage)
+
+
+def _choices(tree: dict[str, object]) -> int:
+    """How many answers are asked for; what else is bounded by a number of its own is checked here."""
+    choices = tree.get("n")
+    if choices is not None and choices != 1:
+        whole_number(choices, "n", 1, CHOICES_MAX)
+    elif type(choices) is bool or type(choices) is float:
+        invalid("n", "must be an integer")
+    stop = tree.get("stop")
+    if type(stop) is list and len(stop) > STOP_SEQUENCES_MAX:
+        beyond("stop", STOP_SEQUENCES_MAX, "items")
+    return choices if type(choices) is int else 1
+
+
+def _tools(document: Document) -> int:
+    tools, functions = document.tree.get("tools"), document.tree.get("functions")
+    count = 0 if tools is None else tool_count(document, tools)
+    return count if functions is None else count + tool_count(document, functions, "functions")
 
 
 def _media(content: list[object], index: int) -> tuple[int, int]:
@@ -132,7 +148,7 @@ def _tool_depth(messages: list[object]) -> int:
     answered = False
     for message in reversed(messages):
         role = message.get("role") if type(message) is dict else None
-        if role in ("tool", "function"):
+        if role in _RESULTS:
             answered = True
         elif answered and type(message) is dict and (message.get("tool_calls") or message.get("function_call")):
             depth += 1

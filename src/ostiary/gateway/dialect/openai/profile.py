@@ -38,6 +38,20 @@ class Fit(msgspec.Struct, frozen=True):
     without: frozenset[str]
 
 
+def touched(profile: ProfileRow) -> frozenset[str]:
+    """The members of a request that the server may want otherwise: one that has none of them is fit as it is."""
+    names = set(profile.omit)
+    differs = {
+        "stream_options": not profile.stream_usage,
+        "max_completion_tokens": profile.max_tokens_field == "max_tokens",
+        "seed": profile.seed_field != "seed",
+        "tool_choice": profile.tool_choice_required != "required",
+        "response_format": not profile.json_schema,
+        "messages": not profile.developer_role,
+    }
+    return frozenset(names.union(name for name, wanted in differs.items() if wanted))
+
+
 def fit_document(profile: ProfileRow, document: Document, leave: Leave) -> Fit:
     """The edits for a request in this dialect. Raises CallerError request.unsupported naming what the server refuses,
     where it may not be left out."""

@@ -112,12 +112,12 @@ class StreamDecoder(FrameReader):
             self._done = True
             return Frame(block.raw, self._finish() if self._wants_events else (), terminal=True)
         try:
-            chunk = _decode(data)
-        except UpstreamError:
-            if self._wants_events:
-                raise
-            return _passed(block.raw, data)
-        if bytes(chunk.error) != _NULL:
+            chunk = _DECODER.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            if not self._wants_events:
+                return _passed(block.raw, data)
+            chunk = _decode(data)  # says what is wrong
+        if chunk.error is not _ABSENT and bytes(chunk.error) != _NULL:
             raise embedded_error({"error": msgspec.json.decode(chunk.error)})
         if chunk.object == "error" or block.event == "error":
             raise embedded_error(msgspec.json.decode(data.decode("utf-8", "replace")))

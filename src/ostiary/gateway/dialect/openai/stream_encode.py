@@ -131,9 +131,15 @@ class StreamEncoder:
         return self._role(choice) + self._choice(choice, delta, b"null", None)
 
     def _choice(self, choice: int, delta: dict[str, object], logprobs: bytes, finish: str | None) -> bytes:
-        return encode_event(
-            b'%b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}%b'
-            % (self._head, choice, encode(delta), logprobs, encode(finish), self._tail)
+        # One event, as `encode_event` would write it: this is done for every word of an answer.
+        reason = b"null" if finish is None else encode(finish)
+        return b'data: %b{"index":%d,"delta":%b,"logprobs":%b,"finish_reason":%b}%b\n\n' % (
+            self._head,
+            choice,
+            encode(delta),
+            logprobs,
+            reason,
+            self._tail,
         )
 
     def _finish(self) -> bytes:
