@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import tempfile
 import threading
 from pathlib import Path
 
@@ -145,4 +144,3 @@ def test_interrupted_while_it_starts_the_demo_leaves_nothing_either(folder):
         until(lambda: demo.left() if moment == "the folder" else demo.pids(), 20, moment)
         demo.end()
         assert demo.left() == [], (moment, demo.errors)
-    assert not [name for name in os.listdir(tempfile.gettempdir()) if name.startswith("ostiary-demo-")]
