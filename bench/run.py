@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from failing import measure_failing
 from limits import measure_limits
+from report import report
 from subject import (
     BOUNDED,
     BROKEN,
@@ -103,14 +105,24 @@ SECTIONS = (
     "overload",
     "keys",
 )
-ON_N = {"limits", "redis"}
-"""Sections whose figures mean nothing without n: nginx's plain request is measured for them too."""
+CHAT = "/v1/chat/completions"
+WARM_UP_SECONDS, ROUNDS = 0.4, 5
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """The median of a figure's rounds, and how far they lie apart."""
+    return {
+        "median": round(statistics.median(values), 2),
+        "least": round(min(values), 2),
+        "most": round(max(values), 2),
+    }
 
 
 class Bench:
     def __init__(self, work: Path, seconds: float):
         self.work, self.seconds, self.polls = work, seconds, 0
         self.helpers: list[subprocess.Popen] = []
+        self.ns: list[float] = []
         for port in (PLAIN, STREAMS, NARROW, BROKEN):
             self.refuse_busy(port)
         conf = work / "up.conf"
@@ -133,6 +145,7 @@ class Bench:
                     break
                 except OSError:
                     time.sleep(0.02)
+        self.reference = Running(next(one for one in available() if one.name == "nginx"), work, GATEWAY_CORE)
 
     def refuse_busy(self, port: int) -> None:
         try:
@@ -167,6 +180,38 @@ class Bench:
             lines.append("anthropic-version: 2023-06-01")
         return path, "\n".join(lines)
 
+    def window(
+        self, running: Running, path: str, data: bytes, dialect: str, connections: int, *, any_dialect: bool
+    ) -> tuple[float, float]:
+        """Saturate for a moment: CPU in us per request and requests per second of a window inside it."""
+        file, headers = self.files(data, dialect)
+        command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", "-d60s"]
+        command += ["-s", str(HERE / "post.lua"), running.url(path)]
+        environment = {**os.environ, "BENCH_BODY": str(file), "BENCH_HEADERS": headers}
+        idle = self.served(any_dialect=any_dialect)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(250):
+            if self.served(any_dialect=any_dialect) > idle:
+                break
+            time.sleep(0.02)
+        time.sleep(WARM_UP_SECONDS)
+        pids = running.pids()
+        n, cpu, at = self.served(any_dialect=any_dialect), running.cpu_ns(pids), time.monotonic()
+        time.sleep(self.seconds)
+        n, cpu, took = self.served(any_dialect=any_dialect) - n, running.cpu_ns(pids) - cpu, time.monotonic() - at
+        process.send_signal(signal.SIGINT)  # wrk then tells what it saw
+        out = process.communicate()[0]
+        bad = sum(int(found) for found in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
+        if bad or not re.search(r"[1-9]\d* requests in", out):
+            sys.exit(f"{running.subject.name} {path}: {bad} answers were errors\n{out}")
+        return cpu / max(n, 1) / 1e3, n / took
+
+    def one_n(self) -> float:
+        """The CPU of one plain nginx proxy request, just now, in us."""
+        n, _ = self.window(self.reference, CHAT, body("bench", 1000), "openai", 32, any_dialect=False)
+        self.ns.append(n)
+        return n
+
     def wrk(
         self,
         running: Running,
@@ -176,52 +221,33 @@ class Bench:
         dialect: str = "openai",
         connections: int = 32,
         any_dialect: bool = False,
+        rounds: int = ROUNDS,
     ) -> dict:
-        """Saturate; CPU per request is the median of three windows inside the run. `any_dialect`: the provider is the
-        one that speaks all of them."""
-        file, headers = self.files(data, dialect)
-        whole = math.ceil(self.seconds * 3 + 1.5)
-        process = subprocess.Popen(
-            [
-                "taskset",
-                "-c",
-                str(LOAD_CORE),
-                "wrk",
-                "-t1",
-                f"-c{connections}",
-                f"-d{whole}s",
-                "-s",
-                str(HERE / "post.lua"),
-                running.url(path),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "BENCH_BODY": str(file), "BENCH_HEADERS": headers},
-        )
-        time.sleep(1.0)
-        pids = running.pids()
-        windows, rates = [], []
-        for _ in range(3):
-            n, cpu, at = self.served(any_dialect=any_dialect), running.cpu_ns(pids), time.monotonic()
-            time.sleep(self.seconds)
-            n, cpu, took = self.served(any_dialect=any_dialect) - n, running.cpu_ns(pids) - cpu, time.monotonic() - at
-            windows.append(cpu / max(n, 1) / 1e3)
-            rates.append(n / took)
-        out = process.communicate()[0]
-        bad = sum(int(found) for found in re.findall(r"Non-2xx or 3xx responses: (\d+)", out))
-        if bad or not re.search(r"[1-9]\d* requests in", out):
-            sys.exit(f"{running.subject.name} {path}: {bad} answers were errors\n{out}")
-        return {"cpu_us": round(statistics.median(windows), 1), "rate": round(statistics.median(rates))}
+        """CPU per request in turns with nginx's, so that a machine that changes its speed changes both. `any_dialect`:
+        the provider is the one that speaks all of them."""
+        windows, rates, ratios = [], [], []
+        for _ in range(rounds):
+            n = self.one_n()
+            cpu, rate = self.window(running, path, data, dialect, connections, any_dialect=any_dialect)
+            windows.append(cpu)
+            rates.append(rate)
+            ratios.append(cpu / n)
+        return {
+            "cpu_us": round(statistics.median(windows), 1),
+            "n": spread(ratios),
+            "rate": round(statistics.median(rates)),
+        }
 
     def hits(self, running: Running, path: str, data: bytes) -> dict:
-        """Saturate with one request whose answer is kept: the provider sees none of it, so wrk itself counts. CPU per
-        request is the median of three whole runs."""
-        file, headers = self.files(data, "openai")
+        """Saturate with one request whose answer is kept: the provider sees none of it, so wrk itself counts, over whole
+        runs in turns with nginx's windows."""
         command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c32", f"-d{math.ceil(self.seconds)}s"]
         command += ["-s", str(HERE / "post.lua"), running.url(path)]
-        environment = {**os.environ, "BENCH_BODY": str(file), "BENCH_HEADERS": headers}
-        windows, rates = [], []
-        for run in range(4):
+        windows, rates, ratios = [], [], []
+        for run in range(ROUNDS + 1):
+            n = self.one_n()
+            file, headers = self.files(data, "openai")
+            environment = {**os.environ, "BENCH_BODY": str(file), "BENCH_HEADERS": headers}
             pids, asked = running.pids(), self.served(any_dialect=False)
             cpu, at = running.cpu_ns(pids), time.monotonic()
             out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
@@ -235,7 +261,12 @@ class Bench:
             if run:  # the first one fills the cache
                 windows.append(cpu / count / 1e3)
                 rates.append(count / took)
-        return {"cpu_us": round(statistics.median(windows), 1), "rate": round(statistics.median(rates))}
+                ratios.append(windows[-1] / n)
+        return {
+            "cpu_us": round(statistics.median(windows), 1),
+            "n": spread(ratios),
+            "rate": round(statistics.median(rates)),
+        }
 
     def settle(self, running: Running, path: str, data: bytes) -> None:
         """Wait until a subject answers: counters that are new to a server lend nothing for a moment."""
@@ -275,21 +306,33 @@ class Bench:
         return json.loads(done.stdout.splitlines()[-1])
 
     def streams(self, running: Running, path: str, data: bytes, *, dialect: str = "openai") -> dict:
-        """Paced streams of 64 chunks, 20 ms apart, 16 at once: CPU per stream."""
+        """Paced streams of 64 chunks, 20 ms apart, 16 at once: CPU per stream, in turns with nginx's."""
         self.get(STREAMS, "/set?ms=20&chunks=64")
-        self.client("streams", running.url(path, stream=True), data, dialect=dialect, count=4, seconds=0.1)
-        windows, first = [], []
-        for _ in range(3):
-            pids = running.pids()
-            cpu = running.cpu_ns(pids)
-            told = self.client(
-                "streams", running.url(path, stream=True), data, dialect=dialect, count=16, seconds=self.seconds
-            )
-            if told["errors"]:
-                sys.exit(f"{running.subject.name} {path}: {told['errors']} streams failed")
-            windows.append((running.cpu_ns(pids) - cpu) / told["streams"] / 1e3)
-            first.append(told["first_p50_ms"])
-        return {"cpu_us": round(statistics.median(windows)), "first_p50_ms": statistics.median(first)}
+        plain = body("bench-stream", 1000, stream=True)
+        windows, first, ratios = [], [], []
+        for round_ in range(4):
+            base, _ = self.paced(self.reference, CHAT, plain, "openai")
+            cpu, first_ms = self.paced(running, path, data, dialect)
+            if round_:  # the first one opens connections
+                windows.append(cpu)
+                first.append(first_ms)
+                ratios.append(cpu / base)
+        return {
+            "cpu_us": round(statistics.median(windows)),
+            "nginx": spread(ratios),
+            "first_p50_ms": statistics.median(first),
+        }
+
+    def paced(self, running: Running, path: str, data: bytes, dialect: str) -> tuple[float, float]:
+        """CPU in us per stream, and the median wait for a stream's first chunk in ms."""
+        pids = running.pids()
+        cpu = running.cpu_ns(pids)
+        told = self.client(
+            "streams", running.url(path, stream=True), data, dialect=dialect, count=16, seconds=self.seconds
+        )
+        if told["errors"]:
+            sys.exit(f"{running.subject.name} {path}: {told['errors']} streams failed")
+        return (running.cpu_ns(pids) - cpu) / told["streams"] / 1e3, told["first_p50_ms"]
 
     def open_streams(self, running: Running, path: str, data: bytes, count: int) -> dict:
         """Memory with `count` streams open, each having had its first chunk."""
@@ -336,16 +379,16 @@ class Bench:
         return json.loads(done.stdout.splitlines()[-1])
 
     def close(self) -> None:
+        self.reference.stop()
         for one in self.helpers:
             one.terminate()
             one.wait()
 
 
 def measure(bench: Bench, running: Running, sections: set[str], result: dict) -> None:
-    chat = "/v1/chat/completions"
-    if "plain" in sections or (ON_N & sections and running.subject.name in ("nginx", "ostiary")):
-        result["plain"] = bench.wrk(running, chat, body("bench", 1000))
+    chat = CHAT
     if "plain" in sections:
+        result["plain"] = bench.wrk(running, chat, body("bench", 1000))
         result["plain_128"] = bench.wrk(running, chat, body("bench", 1000), connections=128)
     if "hit" in sections and running.subject.cross:
         result["hit"] = bench.hits(running, chat, body("bench-kept", 1000))
@@ -403,6 +446,7 @@ def measure_pairs(bench: Bench, running: Running, result: dict) -> None:
                 body(model, 1000, dialect=client),
                 dialect=client,
                 any_dialect=True,
+                rounds=3,
             )
             result[f"pair stream {client} to {provider}"] = bench.streams(
                 running,
@@ -468,25 +512,30 @@ def main() -> None:
         bench = Bench(work, arguments.seconds)
         try:
             for subject in available():
-                if wanted and subject.name not in wanted:
+                if wanted and subject.name not in (*wanted, bench.reference.subject.name):
                     continue
                 print(f"measuring {subject.name} ({subject.note})", file=sys.stderr, flush=True)
-                running = Running(subject, work, GATEWAY_CORE)
+                is_reference = subject.name == bench.reference.subject.name
+                running = bench.reference if is_reference else Running(subject, work, GATEWAY_CORE)
                 result: dict = {"start_s": round(running.start_seconds, 2)}
                 time.sleep(1.0)
                 result["idle_kib"] = running.memory_kib()
                 try:
-                    measure(bench, running, sections, result)
+                    # The rest of the reference is measured in turns with every other.
+                    measure(bench, running, sections & {"latency", "open"} if is_reference else sections, result)
                     result["after_kib"] = running.memory_kib()
                 finally:
-                    running.stop()
+                    if not is_reference:
+                        running.stop()
                 results[subject.name] = result
-            if ON_N & sections and (not wanted or "ostiary" in wanted):
+            if {"limits", "redis"} & sections and (not wanted or "ostiary" in wanted):
                 results["bounded"] = measure_limits(bench, GATEWAY_CORE, sections)
             if "keys" in sections and (not wanted or "ostiary" in wanted):
                 results["keys"] = many_keys(
                     bench, next(one for one in available() if one.name == "ostiary"), work / "keys"
                 )
+            if bench.ns:
+                results["n_us"] = spread(bench.ns)
         finally:
             bench.close()
         results["fsync_ms"] = fsync_ms(work)
@@ -494,69 +543,6 @@ def main() -> None:
     kept.mkdir(exist_ok=True)
     (kept / "latest.json").write_text(json.dumps(results, indent=1) + "\n")
     report(results)
-
-
-def report(results: dict) -> None:
-    n = results.get("nginx", {}).get("plain", {}).get("cpu_us")
-    print(f"\nn = {n} us: the CPU of one plain nginx proxy request (1 KB, 32 connections) in this run")
-    print(f"device sync: {results['fsync_ms']} ms (median of 4 KiB writes)\n")
-    for name, result in results.items():
-        if not isinstance(result, dict) or name in ("keys", "bounded"):
-            continue
-        print(
-            f"{name}: ready in {result['start_s']} s; idle {sum(result['idle_kib'].values()) // 1024} MiB {kib(result['idle_kib'])}"
-        )
-        for key, value in result.items():
-            if isinstance(value, dict) and "cpu_us" in value:
-                base = results.get("nginx", {}).get(key, {}).get("cpu_us")
-                ratio = f"  {value['cpu_us'] / n:6.2f} n" if n else ""
-                beside = f"  {value['cpu_us'] / base:6.2f} x nginx" if base and name != "nginx" else ""
-                rest = " ".join(f"{k}={v}" for k, v in value.items() if k != "cpu_us")
-                print(f"  {key:28} {value['cpu_us']:9.1f} us{ratio}{beside}   {rest}")
-            elif key in ("latency", "open") or key.startswith("overload"):
-                print(f"  {key:28} {value}")
-            elif key.startswith("failing"):
-                report_failing(key, value)
-    report_bounded(results.get("bounded", {}), n)
-    for name, value in results.get("keys", {}).items():
-        print(
-            f"keys {name:10} {value['cpu_us']} us  {value['cpu_us'] / n if n else 0:.2f} n  start {value['start_s']} s  {kib(value['rss_kib'])}"
-        )
-
-
-def report_bounded(found: dict, n: float | None) -> None:
-    """Limits, budgets and strategies, with what is aimed at beside each figure."""
-    if found:
-        print("ostiary with limits, budgets and strategies, none of them reached:")
-    for key, value in found.items():
-        if "skipped" in value:
-            print(f"  {key:28} skipped: {value['skipped']}")
-        elif "cpu_us" in value:
-            ratio = f"{value['cpu_us'] / n:6.2f} n" if n else "n was not measured"
-            print(
-                f"  {key:28} {value['cpu_us']:9.1f} us  {ratio}  (aim: at most {value['aim_n']} n)   rate={value['rate']}"
-            )
-        else:
-            print(
-                f"  {key:28} p50 {value['redis_p50_ms']} ms, in memory {value['memory_p50_ms']} ms: "
-                f"{value['added_p50_ms']} ms added (aim: at most {value['aim_added_p50_ms']} ms); p99 {value['redis_p99_ms']} "
-                f"and {value['memory_p99_ms']} ms; at {value['rate']}/s, {value['errors']} errors"
-            )
-
-
-def report_failing(key: str, value: dict) -> None:
-    """A failing primary, with what is aimed at beside each figure."""
-    print(
-        f"  {key}: {value['failed_attempts_before_the_breaker_opened']} failed attempts and "
-        f"{value['errors_before']} errors until the breaker opened, then {value['failed_attempts_per_call']} a call "
-        f"(aim: at most {value['aim_failed_attempts_per_call']}); own p99 {value['own_p99_ms']} ms; p99 of others {value['others_p99_ms']} ms, without the failure "
-        f"{value['others_p99_ms_without']} ms: {value['others_p99_change']:+.1%} (aim: below "
-        f"{value['aim_others_p99_change']:.0%}); {value['errors']} errors"
-    )
-
-
-def kib(found: dict[str, int]) -> str:
-    return "(" + ", ".join(f"{name} {value // 1024}" for name, value in found.items()) + " MiB)"
 
 
 main()
