@@ -75,7 +75,8 @@ def page() -> str:
     parts.append(
         "\n## What they differ in\n\nOpenAI-compatible servers differ in small things, which are flags of a row and of "
         "`providers.<name>.profile`. A field a server refuses is refused here by name, so that another target may be "
-        "tried, or left out where the caller allows it.\n\n| provider | flags |\n|---|---|\n"
+        "tried, or left out where the caller allows it. `vertex_embeddings` says that models for vectors that are not "
+        "Gemini's are asked by Vertex AI's `:predict`.\n\n| provider | flags |\n|---|---|\n"
     )
     for name, row in rows.items():
         if found := differences(row.profile):

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,11 +26,14 @@ from ostiary.gateway.dialect import Addressed, ListedModel
 from ostiary.gateway.dialect.anthropic import Anthropic
 from ostiary.gateway.dialect.gemini import Gemini
 from ostiary.gateway.dialect.openai import OpenAI
+from ostiary.gateway.task import batch
 from ostiary.gateway.wire.json import parse
+from ostiary.snapshot.tables import ProfileRow
 from tests.dialect.known import PROVIDERS
 from tests.dialect.test_law import replies
 
 G = Gemini()
+VERTEX = Gemini(ProfileRow(vertex_embeddings=True))
 PLAIN, SSE, ARRAY = Addressed("m"), Addressed("m", stream=True, sse=True), Addressed("m", stream=True)
 BATCH = Addressed("m", batch=True)
 USER = {"role": "user", "parts": [{"text": "x"}]}
@@ -456,6 +460,78 @@ def test_embeddings_one_and_many():
     forwarded = json.loads(G.forward_embeddings(many, model="e", addressed=BATCH).body)
     assert [request["model"] for request in forwarded["requests"]] == ["models/e"] * 2
     assert G.forward_embeddings(document(one), model="e", addressed=PLAIN).body == document(one).raw
+
+
+def test_vertex_ais_other_models_are_asked_by_its_prediction_service():
+    """https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api"""
+    assert [VERTEX.embeddings_pass(model) for model in ("text-embedding-005", "gemini-embedding-001")] == [False, True]
+    assert G.embeddings_pass("text-embedding-005")
+    call = OpenAI().decode_embeddings(document({"model": "m", "input": ["a", "b"], "dimensions": 3}), PLAIN)
+    encoded = VERTEX.encode_embeddings(call, model="text-embedding-005", drop=False)
+    assert encoded.path == b"/models/text-embedding-005:predict"
+    assert json.loads(encoded.body) == {
+        "instances": [{"content": "a"}, {"content": "b"}],
+        "parameters": {"outputDimensionality": 3},
+    }
+    newer = VERTEX.encode_embeddings(call, model="gemini-embedding-001", drop=False)
+    assert newer.path == b"/models/gemini-embedding-001:batchEmbedContents"
+    with pytest.raises(CallerError) as caught:
+        VERTEX.encode_embeddings(msgspec.structs.replace(call, inputs=("a", (1, 2))), model="t", drop=False)
+    assert caught.value.param == "input[1]"
+
+
+def test_what_is_said_of_one_text_stays_with_it_also_in_a_part_of_a_batch():
+    asked = {"content": {"parts": [{"text": "a"}]}, "taskType": "RETRIEVAL_DOCUMENT"}
+    one = G.decode_embeddings(document({**asked, "title": "t"}), PLAIN)
+    (told,) = json.loads(VERTEX.encode_embeddings(one, model="t", drop=False).body)["instances"]
+    assert told == {"content": "a", "task_type": "RETRIEVAL_DOCUMENT", "title": "t"}
+    many = document({"requests": [asked, {"content": {"parts": [{"text": "b"}]}, "task_type": "CLUSTERING"}, asked]})
+    parts = [
+        json.loads(VERTEX.encode_embeddings(part, model="t", drop=False).body)["instances"]
+        for part in batch.calls(G.decode_embeddings(many, BATCH), (1, 2))
+    ]
+    assert [[one["task_type"] for one in part] for part in parts] == [
+        ["RETRIEVAL_DOCUMENT"],
+        ["CLUSTERING", "RETRIEVAL_DOCUMENT"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tree", "addressed", "param"),
+    [
+        ({"content": {"parts": [{"text": "a"}]}, "autoTruncate": False}, PLAIN, "autoTruncate"),
+        ({"requests": [{"content": {"parts": [{"text": "a"}]}}] * 2, "taskType": "X"}, BATCH, "taskType"),
+    ],
+)
+def test_what_the_prediction_service_has_no_place_for_is_refused_by_name_or_dropped_by_it(tree, addressed, param):
+    call = G.decode_embeddings(document(tree), addressed)
+    with pytest.raises(CallerError) as caught:
+        VERTEX.encode_embeddings(call, model="t", drop=False)
+    assert caught.value.param == param
+    assert VERTEX.encode_embeddings(call, model="t", drop=True).dropped == (param,)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "usage"),
+    [
+        ([{"token_count": 2, "truncated": False}, {"token_count": 3.0}], Usage(input_tokens=5)),
+        ([{"token_count": 2}, {}], None),
+        ([{"token_count": 2}, {"token_count": -1}], None),
+    ],
+)
+def test_a_prediction_is_counted_where_every_text_of_it_is(statistics, usage):
+    told = [{"embeddings": {"values": [0.5, -1], "statistics": one}} for one in statistics]
+    reply = VERTEX.decode_embeddings_reply(json.dumps({"predictions": told}).encode())
+    assert (len(reply.vectors), json.loads(reply.vectors[0]), reply.usage) == (2, [0.5, -1], usage)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"predictions":1}', b'{"predictions":[{}]}', b'{"predictions":[{"embeddings":{}}]}']
+)
+def test_a_prediction_of_another_form_is_a_protocol_error(body):
+    with pytest.raises(UpstreamError) as caught:
+        VERTEX.decode_embeddings_reply(body)
+    assert caught.value.code is Code.UPSTREAM_PROTOCOL
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,25 @@ from ostiary.core.limit import EMBEDDING_INPUTS_MAX, EMBEDDING_PARTS_MAX
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Addressed
 from ostiary.simulator.behaviour import Behaviour, Piece, Plan, whole
+from ostiary.snapshot.tables import ProfileRow
 from tests.exchange.harness import House, RecordingSink, model, provider, snapshot
 
 PROVIDERS = {
     "oai": provider("oai", "openai", embedding_inputs_max=3),
     "goo": provider("goo", "gemini", path="/v1beta"),
+    "ver": provider("ver", "gemini", path="/v1/p", profile=ProfileRow(vertex_embeddings=True)),
     "coh": provider("coh", "cohere", path=""),
     "aws": provider("aws", "bedrock", path=""),
     "spare": provider("spare", "openai"),
 }
-NAMES = {"oai": "gpt-4o-mini", "goo": "embed", "coh": "embed-v4.0", "aws": "amazon.titan-embed-text-v2:0"}
-PARTS = {"oai": 3, "goo": 100, "coh": 96, "aws": 1}
+NAMES = {
+    "oai": "gpt-4o-mini",
+    "goo": "embed",
+    "ver": "text-embedding-005",
+    "coh": "embed-v4.0",
+    "aws": "amazon.titan-embed-text-v2:0",
+}
+PARTS = {"oai": 3, "goo": 100, "ver": 250, "coh": 96, "aws": 1}
 
 
 class Numbers:
@@ -62,6 +70,9 @@ class Numbers:
             return {"embeddings": {kind: vectors}, "meta": {"billed_units": {"input_tokens": count}}}
         if "inputText" in body:
             return {"embedding": vectors[0], "inputTextTokenCount": 1}
+        if "instances" in body:
+            told = [{"embeddings": {"values": one, "statistics": {"token_count": 1}}} for one in vectors]
+            return {"predictions": told}
         usage = {"usageMetadata": {"promptTokenCount": count}}
         if "requests" in body:
             return {"embeddings": [{"values": one} for one in vectors], **usage}
@@ -75,6 +86,8 @@ def _texts(body):
         return [body["content"]["parts"][0]["text"]]
     if "inputText" in body:
         return [body["inputText"]]
+    if "instances" in body:
+        return [one["content"] for one in body["instances"]]
     found = body.get("input", body.get("texts"))
     return [found] if isinstance(found, str) else found
 
@@ -148,7 +161,7 @@ async def test_token_lists_are_split_too_and_one_list_of_tokens_is_one_text():
     assert len(one.upstream.sent) == 1
 
 
-@pytest.mark.parametrize("name", ["oai", "goo", "coh", "aws"])
+@pytest.mark.parametrize("name", PARTS)
 async def test_packed_vectors_stay_packed(name):
     one = house(name)
     count = PARTS[name] + 1
@@ -157,7 +170,7 @@ async def test_packed_vectors_stay_packed(name):
     assert numbers == [float(n) for n in range(count)]
 
 
-@pytest.mark.parametrize(("name", "most"), [("goo", 100), ("oai", 3)])
+@pytest.mark.parametrize(("name", "most"), [("goo", 100), ("ver", 250), ("oai", 3)])
 async def test_a_batch_in_googles_form_is_split_for_google_and_for_others(name, most):
     one = house(name)
     count = most + 2

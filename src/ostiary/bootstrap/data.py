@@ -120,7 +120,7 @@ def provider_dialect(row: ProviderRow, dialect: DialectName) -> ProviderDialect:
         case DialectName.COMPLETIONS:
             return Completions()
         case DialectName.GEMINI:
-            return Gemini()
+            return Gemini(row.profile)
         case DialectName.BEDROCK:
             return Bedrock()
         case DialectName.COHERE:

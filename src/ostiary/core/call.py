@@ -98,7 +98,8 @@ class ChatCall(msgspec.Struct, frozen=True):
 
 class EmbeddingsCall(msgspec.Struct, frozen=True):
     """Vectors for texts or for token lists. `encoding_format` is float or base64, `dimensions` a shortened length;
-    `extensions` and `dialect` as in a chat call."""
+    `extensions` and `dialect` as in a chat call. `first` is the place of the first of these texts in the caller's
+    request, where they are a part of it; `extensions` name places of the whole."""
 
     original_model: str
     inputs: tuple[str | tuple[int, ...], ...]
@@ -107,6 +108,7 @@ class EmbeddingsCall(msgspec.Struct, frozen=True):
     end_user: str | None = None
     extensions: dict[str, bytes] = {}
     dialect: DialectName | None = None
+    first: int = 0
 
 
 Call = ChatCall | EmbeddingsCall

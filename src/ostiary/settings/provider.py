@@ -64,7 +64,7 @@ class UpstreamTlsSettings(Section, frozen=True, kw_only=True):
 
 
 class ProfileSettings(Section, frozen=True, kw_only=True):
-    """How an OpenAI-compatible server differs from OpenAI; what is left out comes from the catalogue."""
+    """How a server differs from the one its dialect is named after; what is left out comes from the catalogue."""
 
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] | None = None
     stream_usage: bool | None = None
@@ -74,6 +74,7 @@ class ProfileSettings(Section, frozen=True, kw_only=True):
     omit: list[OmittedField] | None = None
     reasoning_field: Literal["reasoning_content", "reasoning"] | None = None
     json_schema: bool | None = None
+    vertex_embeddings: bool | None = None
 
 
 class ProviderSettings(Section, frozen=True, kw_only=True):

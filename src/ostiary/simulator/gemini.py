@@ -16,7 +16,7 @@ from ostiary.simulator.behaviour import Behaviour, Fault, Plan, Received, stream
 
 MODELS: Final = ("sim-gemini", "sim-slow", "sim-embedding")
 _VERBS: Final = frozenset(
-    {"generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents"}
+    {"generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents", "predict"}
 )
 _ERRORS: Final = {
     400: ("INVALID_ARGUMENT", "The request is invalid (simulated)."),
@@ -84,6 +84,8 @@ def answer(request: Received, behaviour: Behaviour) -> Plan:
         return whole(behaviour, 200, {"embedding": _vector(body, source)})
     if verb == "batchEmbedContents":
         return whole(behaviour, 200, {"embeddings": [_vector(item, source) for item in body["requests"]]})
+    if verb == "predict":
+        return whole(behaviour, 200, {"predictions": _predictions(body, source)})
     if not body.get("contents"):
         return error(behaviour, 400, "* GenerateContentRequest.contents: contents is not specified")
     told = _Content(body, model, behaviour, source)
@@ -126,6 +128,20 @@ def _prompt(body: dict[str, Any]) -> int:
 def _vector(body: dict[str, Any], source: content.Source) -> dict[str, Any]:
     content.text_of(body["content"]["parts"])
     return {"values": [source.below(2_001) / 1_000 - 1 for _ in range(body.get("outputDimensionality") or 8)]}
+
+
+def _predictions(body: dict[str, Any], source: content.Source) -> list[dict[str, Any]]:
+    """Vertex AI's vectors; `_read` has made its `task_type` camelCase, which is nothing to them."""
+    size = (body.get("parameters") or {}).get("outputDimensionality") or 8
+    return [
+        {
+            "embeddings": {
+                "values": [source.below(2_001) / 1_000 - 1 for _ in range(size)],
+                "statistics": {"token_count": content.measure(instance["content"]), "truncated": False},
+            }
+        }
+        for instance in body["instances"]
+    ]
 
 
 class _Content:

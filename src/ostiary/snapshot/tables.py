@@ -90,13 +90,16 @@ class TlsRow(msgspec.Struct, frozen=True, cache_hash=True):
 
 
 class ProfileRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a server that calls itself OpenAI-compatible differs from OpenAI, in chat completions.
+    """How a server differs from the one its dialect is named after: most of it of servers that call themselves
+    OpenAI-compatible, in chat completions.
 
     `max_tokens_field` is the name under which it knows a bound on output, `seed_field` that of a seed.
     `stream_usage` false: it refuses the option that makes a stream report its usage. `developer_role` false: it knows
     no such role, and is told `system`. `tool_choice_required` is its word for calls that must use a tool. `omit` are
     fields it refuses, or would ignore though they decide what comes back. `reasoning_field` is where thinking of
     earlier turns goes back to it. `json_schema` false: it knows no structured output by schema.
+    `vertex_embeddings`: it is Google's Vertex AI, which has vectors of models that are not Gemini's by its prediction
+    service.
     """
 
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
@@ -107,6 +110,7 @@ class ProfileRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     omit: tuple[str, ...] = ()
     reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
     json_schema: bool = True
+    vertex_embeddings: bool = False
 
 
 class GateRow(msgspec.Struct, frozen=True):
@@ -129,7 +133,7 @@ class ProviderRow(msgspec.Struct, frozen=True):
     `query` goes with every request (e.g. api-version=2024-10-21); `proxy` is an HTTP CONNECT proxy or None.
 
     `dialect` is what it is spoken to in; `also` are others it speaks under the same base URL, used where a client
-    speaks one of them. `profile` is how it differs from OpenAI where it speaks that dialect. `operations` are those it
+    speaks one of them. `profile` is how it differs from OpenAI, or from the Gemini API, where it speaks that dialect. `operations` are those it
     has endpoints for; empty: those of its dialect.
     `region` is where it runs, in small letters (empty: not known). `gate` bounds the calls in flight there.
     `price_provider` names the price list its models are looked up in. `headers` are sent with each request.

@@ -82,6 +82,10 @@ def test_counts_vectors_and_models():
     one = {"content": {"parts": [{"text": "x"}]}, "outputDimensionality": 3}
     assert len(document(ask(one, "embedContent"))["embedding"]["values"]) == 3
     assert len(document(ask({"requests": [one, one]}, "batchEmbedContents"))["embeddings"]) == 2
+    asked = {"instances": [{"content": "x", "task_type": "CLUSTERING"}] * 2, "parameters": {"outputDimensionality": 3}}
+    predicted = document(ask(asked, "predict"))["predictions"]
+    assert [len(one["embeddings"]["values"]) for one in predicted] == [3, 3]
+    assert predicted[0]["embeddings"]["statistics"]["token_count"] > 0
     listed = document(Provider().plan(Received("GET", "/v1beta/models", KEY, b"")))
     assert listed["models"][0]["name"] == "models/sim-gemini"
     assert document(Provider().plan(Received("GET", "/v1beta/models/m", KEY, b"")))["name"] == "models/m"
@@ -117,7 +121,7 @@ def test_a_prompt_may_be_blocked_and_an_answer_filtered():
         ({}, "generateContent", KEY, 400),
         ({"contents": [1]}, "generateContent", KEY, 400),
         ({"requests": [{}]}, "batchEmbedContents", KEY, 400),
-        (HELLO, "predict", KEY, 404),
+        (HELLO, "tuneModel", KEY, 404),
     ],
 )
 def test_a_wrong_request_is_refused_in_the_vendors_form(body, verb, headers, status):

@@ -46,7 +46,7 @@ def calls(call: EmbeddingsCall, sizes: Sequence[int]) -> list[EmbeddingsCall]:
     found: list[EmbeddingsCall] = []
     at = 0
     for size in sizes:
-        found.append(msgspec.structs.replace(call, inputs=call.inputs[at : at + size]))
+        found.append(msgspec.structs.replace(call, inputs=call.inputs[at : at + size], first=at))
         at += size
     return found
 

@@ -59,7 +59,7 @@ class Embeddings:
         most = target.provider.embedding_inputs_max or provider.embedding_inputs(model)
         inputs = self._peek.inputs
         self._sizes = sizes = batch.sizes_of(inputs, most, self._member) if inputs > most else ()
-        if provider.name is self._client.name:
+        if self._passes(provider, model):
             told = batch.documents(self._document, self._member, sizes) if sizes else [self._document]
             parts = [provider.forward_embeddings(one, model=model, addressed=self._addressed) for one in told]
         else:
@@ -75,7 +75,7 @@ class Embeddings:
     def told(
         self, target: Target, provider: ProviderDialect, headers: Sequence[Header], body: bytes, now_seconds: int
     ) -> Told:
-        same = provider.name is self._client.name
+        same = self._passes(provider, target.request_model)
         if not self._sizes:
             reply = provider.decode_embeddings_reply(body)
             if same:
@@ -91,6 +91,9 @@ class Embeddings:
         shaped = msgspec.structs.replace(reply, vectors=tuple(form(vector) for vector in reply.vectors))
         out = self._client.encode_embeddings_reply(shaped, self._addressed)
         return Told(out, reply.usage, reply.response_model)
+
+    def _passes(self, provider: ProviderDialect, model: str) -> bool:
+        return provider.name is self._client.name and provider.embeddings_pass(model)
 
     def relay(
         self, target: Target, provider: ProviderDialect, now_seconds: int, status: int, headers: Sequence[Header]

@@ -44,6 +44,9 @@ class Cohere:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         _no_token_count()
 
+    def embeddings_pass(self, model: str) -> bool:
+        return True
+
     def embedding_inputs(self, model: str) -> int:
         return embeddings.INPUTS_MAX
 

@@ -110,6 +110,9 @@ class Completions:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         _nothing_else()
 
+    def embeddings_pass(self, model: str) -> bool:
+        return True
+
     def embedding_inputs(self, model: str) -> int:
         return EMBEDDING_INPUTS_MAX
 

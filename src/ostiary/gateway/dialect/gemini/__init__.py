@@ -33,6 +33,7 @@ from ostiary.gateway.dialect.gemini import (
     error,
     needs,
     peek,
+    predict,
     reply,
     request_decode,
     request_encode,
@@ -43,12 +44,19 @@ from ostiary.gateway.dialect.gemini import (
 from ostiary.gateway.wire.count import NOT_TRUE, tokens
 from ostiary.gateway.wire.json import Document, edit, encode, parse_answer, raw_members
 from ostiary.gateway.wire.paging import PageWords, page_of
+from ostiary.snapshot.tables import ProfileRow
+
+_API: Final = ProfileRow()
 
 
 class Gemini:
-    """Implements Dialect. A stream is one JSON array where the path asks for a stream but not for events."""
+    """Implements Dialect. A stream is one JSON array where the path asks for a stream but not for events. `profile` is how
+    the server that is spoken to differs from the Gemini API."""
 
     name: DialectName = DialectName.GEMINI
+
+    def __init__(self, profile: ProfileRow = _API) -> None:
+        self._vertex_embeddings: Final = profile.vertex_embeddings
 
     def peek_chat(self, document: Document, addressed: Addressed = IN_BODY) -> ChatPeek:
         return peek.peek_chat(document, addressed)
@@ -132,11 +140,16 @@ class Gemini:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         return request_encode.encode_count_tokens(call, model=model, drop=drop)
 
+    def embeddings_pass(self, model: str) -> bool:
+        return not (self._vertex_embeddings and predict.predicted(model))
+
     def embedding_inputs(self, model: str) -> int:
-        return embeddings.INPUTS_MAX
+        return embeddings.INPUTS_MAX if self.embeddings_pass(model) else predict.INPUTS_MAX
 
     def encode_embeddings(self, call: EmbeddingsCall, *, model: str, drop: bool) -> Encoded:
-        return embeddings.encode_embeddings(call, model, drop=drop)
+        if self.embeddings_pass(model):
+            return embeddings.encode_embeddings(call, model, drop=drop)
+        return predict.encode_embeddings(call, model, drop=drop)
 
     def tap_chat_reply(self, body: bytes) -> ReplyTap:
         return reply.tap_reply(body)

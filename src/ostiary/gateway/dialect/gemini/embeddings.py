@@ -13,6 +13,7 @@ from ostiary.core.error import Code, UpstreamError
 from ostiary.core.reply import EmbeddingsReply
 from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Addressed, Encoded
+from ostiary.gateway.dialect.gemini import predict
 from ostiary.gateway.dialect.gemini.error import embedded_error
 from ostiary.gateway.dialect.gemini.members import Members
 from ostiary.gateway.dialect.gemini.peek import peek_embeddings
@@ -125,6 +126,8 @@ def decode_embeddings_reply(body: bytes) -> EmbeddingsReply:
     tree = parse_answer(body).tree
     if tree.get("error"):
         raise embedded_error(tree)
+    if "predictions" in tree:
+        return predict.decode_embeddings_reply(body)
     wire = decode_as(_DECODER, body, UpstreamError, Code.UPSTREAM_PROTOCOL)
     vectors = wire.embeddings if wire.embedding is None else [wire.embedding]
     if vectors is None:

@@ -133,6 +133,9 @@ class OpenAI:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         _no_token_count()
 
+    def embeddings_pass(self, model: str) -> bool:
+        return True
+
     def embedding_inputs(self, model: str) -> int:
         return EMBEDDING_INPUTS_MAX
 

@@ -116,6 +116,9 @@ class Responses:
     def encode_count_tokens(self, call: ChatCall, *, model: str, drop: bool) -> Encoded:
         return request_encode.encode_count_tokens(call, model=model, drop=drop)
 
+    def embeddings_pass(self, model: str) -> bool:
+        return True
+
     def embedding_inputs(self, model: str) -> int:
         return EMBEDDING_INPUTS_MAX
 
