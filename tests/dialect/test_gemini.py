@@ -25,6 +25,8 @@ from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import Addressed, ListedModel
 from ostiary.gateway.dialect.anthropic import Anthropic
 from ostiary.gateway.dialect.gemini import Gemini
+from ostiary.gateway.dialect.gemini.chunk import decode_chunk
+from ostiary.gateway.dialect.gemini.reading import Reading
 from ostiary.gateway.dialect.openai import OpenAI
 from ostiary.gateway.task import batch
 from ostiary.gateway.wire.json import parse
@@ -445,6 +447,56 @@ def test_tokens_are_counted_in_either_form():
     for body in (b"{}", b'{"totalTokens":-1}', b'{"error":{"code":500}}'):
         with pytest.raises(UpstreamError):
             G.decode_token_count(body)
+
+
+PART = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": st.sampled_from(["", "a", "ü"]),
+        "thought": st.sampled_from([None, False, True]),
+        "thoughtSignature": st.sampled_from([None, "", "s"]),
+        "functionCall": st.sampled_from([None, {"name": "f", "args": {"a": 1}}]),
+        "inlineData": st.sampled_from([None, {"data": ""}]),
+    },
+)
+CANDIDATE = st.fixed_dictionaries(
+    {},
+    optional={
+        "content": st.sampled_from([None, {}]) | st.fixed_dictionaries({"parts": st.lists(PART, max_size=2)}),
+        "finishReason": st.sampled_from([None, "", "STOP", "MAX_TOKENS", "SAFETY", "NEW", "MALFORMED_RESPONSE"]),
+        "index": st.sampled_from([None, 0, 1, -1, 128]),
+        "logprobsResult": st.sampled_from([None, {"chosenCandidates": [{"token": "a", "logProbability": -1.0}]}]),
+    },
+)
+ANSWER = st.fixed_dictionaries(
+    {"candidates": st.lists(CANDIDATE, max_size=2)},
+    optional={
+        "responseId": st.sampled_from([None, "r"]),
+        "modelVersion": st.sampled_from([None, "m"]),
+        "usageMetadata": st.sampled_from([None, {"promptTokenCount": 3}, {"promptTokenCount": -1}]),
+        "promptFeedback": st.sampled_from([None, {"blockReason": "SAFETY"}]),
+    },
+)
+
+
+@given(ANSWER)
+def test_an_answer_of_one_text_is_read_as_its_events_fold(answer):
+    body = json.dumps(answer).encode()
+    chunk = decode_chunk(body)
+    usage, lie = chunk.usage()
+    told, slow = outcome(lambda: G.decode_chat_reply(body)), outcome(lambda: fold(Reading().events(chunk, usage)))
+    if isinstance(slow, ChatReply):
+        if not slow.choices:
+            return  # which is no answer at all
+        slow = msgspec.structs.replace(slow, usage_invalid=lie)
+    assert told == slow
+
+
+def outcome(read):
+    try:
+        return read()
+    except UpstreamError as error:
+        return error.code, error.message
 
 
 def test_embeddings_one_and_many():

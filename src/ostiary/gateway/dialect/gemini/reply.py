@@ -14,6 +14,7 @@ from ostiary.core.error import Code, UpstreamError
 from ostiary.core.fold import fold
 from ostiary.core.message import Part, RefusalPart, TextPart, ThinkingPart, ToolUsePart
 from ostiary.core.reply import ChatReply, Choice, TokenLogprob
+from ostiary.core.usage import Usage
 from ostiary.gateway.dialect import ReplyTap
 from ostiary.gateway.dialect.gemini.chunk import (
     FINISH_WORDS,
@@ -22,6 +23,7 @@ from ostiary.gateway.dialect.gemini.chunk import (
     WireToken,
     WireTokens,
     decode_chunk,
+    decode_finish,
     decode_usage,
     encode_usage,
 )
@@ -58,10 +60,36 @@ def decode_reply(body: bytes) -> ChatReply:
         raise embedded_error(tree)
     chunk: WireChunk = decode_chunk(body)
     usage, lie = chunk.usage()
+    alone = _text_alone(chunk, usage, usage_invalid=lie)
+    if alone is not None:
+        return alone
     reply = fold(Reading().events(chunk, usage))
     if not reply.choices:
         raise _not_a_reply(tree)
     return msgspec.structs.replace(reply, usage_invalid=lie)
+
+
+def _text_alone(chunk: WireChunk, usage: Usage | None, *, usage_invalid: bool) -> ChatReply | None:
+    """Nearly every answer, one candidate that is one text: what `fold` gives of its events, without them. None for any
+    other answer."""
+    candidates = chunk.candidates
+    if candidates is None or len(candidates) != 1:
+        return None
+    candidate = candidates[0]
+    parts = None if candidate.content is None else candidate.content.parts
+    if parts is None or len(parts) != 1 or candidate.index or candidate.logprobs_result is not None:
+        return None
+    part = parts[0]
+    if not part.text or part.thought or part.function_call is not None or part.other():
+        return None
+    word = candidate.finish_reason
+    choice = Choice(
+        (TextPart(part.text, None, None, part.thought_signature or ""),),
+        decode_finish(word, tools=False) if word else None,
+    )
+    return ChatReply(
+        chunk.response_id or "", chunk.model_version or "", (choice,), usage, None, None, None, usage_invalid
+    )
 
 
 def _not_a_reply(tree: dict[str, object]) -> UpstreamError:
