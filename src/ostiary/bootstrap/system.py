@@ -36,18 +36,18 @@ class UuidIds:
         self._start = ""
         self._low = 0
         # Ids need to be unique, not secret; the seed comes from the operating system.
-        self._random = random.Random(os.urandom(32))  # noqa: S311
+        self._chance = random.Random(os.urandom(32)).getrandbits  # noqa: S311
 
     def new(self) -> str:
         """A fresh id."""
         now_ms = time.time_ns() // 1_000_000
         if now_ms > self._last_ms:
             self._last_ms = now_ms
-            chance = self._random.getrandbits(_RANDOM_BITS)
-            self._low = chance & _MASK_47  # one bit less than there is room for: counting never runs over
+            chance = self._chance(_RANDOM_BITS)
+            low = chance & _MASK_47  # one bit less than there is room for: counting never runs over
             rand_a, rand_b = chance >> 61, chance >> 47 & 0x3FFF
-            text = f"{now_ms:012x}"
-            self._start = f"{text[:8]}-{text[8:]}-{0x7000 | rand_a:x}-{0x8000 | rand_b:x}"
+            self._start = f"{now_ms >> 16:08x}-{now_ms & 0xFFFF:04x}-{0x7000 | rand_a:x}-{0x8000 | rand_b:x}-"
         else:
-            self._low += 1
-        return f"{self._start}-{self._low:012x}"
+            low = self._low + 1
+        self._low = low
+        return f"{self._start}{low:012x}"

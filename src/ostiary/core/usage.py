@@ -46,11 +46,6 @@ class Usage(msgspec.Struct, frozen=True, omit_defaults=True):
         return Usage(*(mine + theirs for mine, theirs in pairs))
 
     @property
-    def plain(self) -> bool:
-        """Whether nothing but tokens of no further kind was consumed."""
-        return self == Usage(self.input_tokens, self.output_tokens)
-
-    @property
     def total_tokens(self) -> int:
         """Input plus output."""
         return self.input_tokens + self.output_tokens

@@ -29,6 +29,9 @@ Share = Callable[[tuple[LimitedRow, ...]], tuple[LimitedRow, ...]]
 
 _NOTHING: Final = Usage()
 _FREE: Final = Nano(0)
+_OPENED: Final = Kind.OPENED
+_CLOSED: Final = Kind.CLOSED
+_DENIED: Final = Outcome.DENIED
 _SECOND: Final = 1_000_000_000
 
 
@@ -57,7 +60,7 @@ class Account:
             rows = share(rows)
         if rows:
             world = self._world
-            taken = world.limits.take(rows, bound.total_tokens, world.clock.monotonic())
+            taken = world.limits.take(rows, bound.input_tokens + bound.output_tokens, world.clock.monotonic())
             if not isinstance(taken, Taken):
                 return self._limited(taken)
             self.limited = self._taken = taken
@@ -87,7 +90,7 @@ class Account:
         budgets = grant.budgets if grant.each_budget is None else grant.budgets_of(self._draft.end_user)
         if grant.raised:
             budgets = as_of(seconds, budgets)
-        hold = world.holds.reserve(dearest, bound.total_tokens, budgets, seconds)
+        hold = world.holds.reserve(dearest, bound.input_tokens + bound.output_tokens, budgets, seconds)
         if isinstance(hold, Hold):
             self._hold = hold
             return None
@@ -118,19 +121,22 @@ class Account:
     def open(self, target: str) -> Awaitable[None] | None:
         """The opening record; to be awaited where it must be on the disk first. Nothing has gone upstream yet, and nothing
         will unless this succeeds. Raises GatewayError audit.unavailable."""
-        opened = self._draft.opened(self._world.clock.now_ns(), target)
-        self.receipt = receipt = self._append(Kind.OPENED, record.encode(opened), -1)
-        return self.synced(receipt) if self._world.synced_first else None
+        world = self._world
+        opened = self._draft.opened(world.clock.now_ns(), target)
+        self.receipt = receipt = self._append(_OPENED, record.encode(opened), -1)
+        return self.synced(receipt) if world.synced_first else None
 
     def close(self, outcome: Outcome) -> Receipt | None:
         """Settle the hold and write the one closing record. Raises GatewayError audit.unavailable."""
         draft, world = self._draft, self._world
         clock = world.clock
         at_ns, now = clock.now_ns(), clock.monotonic()
-        self._settle(_FREE if draft.cost is None else draft.cost.nano, at_ns // _SECOND, now)
-        opened = -1 if self.receipt is None else self.receipt.sequence
+        cost = draft.cost
+        self._settle(_FREE if cost is None else cost.nano, at_ns // _SECOND, now)
+        receipt = self.receipt
+        opened = -1 if receipt is None else receipt.sequence
         closed = draft.closed(outcome, opened, at_ns, now)
-        kind = Kind.DENIED if outcome is Outcome.DENIED else Kind.CLOSED
+        kind = Kind.DENIED if outcome is _DENIED else _CLOSED
         self.recorded = True
         payload = record.encode(closed)
         try:
@@ -151,14 +157,16 @@ class Account:
     def _settle(self, nano: Nano, seconds: int, now: float) -> None:
         """Give back what was held beyond `nano` and what was taken beyond the usage; once, however often it is called."""
         hold, taken = self._hold, self._taken
-        self._hold = self._taken = None
         draft, world = self._draft, self._world
+        usage = draft.usage
+        tokens = usage.input_tokens + usage.output_tokens
         if hold is not None:
-            for alert in world.holds.settle(hold, nano, draft.usage.total_tokens, seconds):
+            self._hold = None
+            for alert in world.holds.settle(hold, nano, tokens, seconds):
                 world.alerts.tell(alert)
         if taken is not None:
-            used = draft.usage.total_tokens if draft.cost is not None or hold is not None else None
-            world.limits.end(taken, used, now)
+            self._taken = None
+            world.limits.end(taken, tokens if draft.cost is not None or hold is not None else None, now)
 
     def release(self) -> None:
         """Give back what was held, where another account is charged."""

@@ -241,6 +241,7 @@ class Metrics:
     def known_models(self, names: frozenset[str]) -> None:
         """Take the configuration's model names; beyond the bound the rest are "other"."""
         self._models = frozenset(sorted(names)[:METRIC_LABEL_VALUES_MAX])
+        self._bound = {}  # by name only those known: what of it is pending is passed on all the same
 
     def closed(self, record: Closed) -> None:
         """Count a finished call; one that failed is logged with its request id."""
@@ -263,13 +264,9 @@ class Metrics:
             )
 
     def _count(self, record: Closed) -> None:
-        model = record.original_model
-        if model not in self._models:
-            model = _OTHER
-        key: _Key = (record.operation, model, record.provider, record.outcome, record.error)
-        bound = self._bound.get(key)
-        if bound is None:
-            bound = self._bound[key] = _Bound(self, key)
+        bound = self._bound.get(
+            (record.operation, record.original_model, record.provider, record.outcome, record.error)
+        ) or self._bind(record)
         if not bound.pending_requests:
             self._pending.append(bound)
         bound.pending_requests += 1
@@ -287,10 +284,22 @@ class Metrics:
         if cost is not None:
             bound.pending_nano += cost.nano
         if record.route or record.cache:
-            self._count_route(record, model)
+            self._count_route(record)
 
-    def _count_route(self, record: Closed, model: str) -> None:
+    def _bind(self, record: Closed) -> _Bound:
+        """Where a call is counted whose model is not known, or the first of its kind."""
+        key: _Key = (record.operation, self._known(record), record.provider, record.outcome, record.error)
+        bound = self._bound.get(key)
+        if bound is None:
+            bound = self._bound[key] = _Bound(self, key)
+        return bound
+
+    def _known(self, record: Closed) -> str:
+        return record.original_model if record.original_model in self._models else _OTHER
+
+    def _count_route(self, record: Closed) -> None:
         """What few calls have: targets they were kept from, an answer that was kept."""
+        model = self._known(record)
         for one in record.route:
             if one.reason == CONDITION_FAILED:
                 self.conditions_failed.labels(model).inc()

@@ -71,3 +71,15 @@ def test_at68_names_callers_make_up_never_become_series():
         line.split('model="')[1].split('"')[0] for line in render(registry).decode().splitlines() if 'model="' in line
     }
     assert len(names) <= METRIC_LABEL_VALUES_MAX + 2
+
+
+def test_a_model_that_leaves_the_configuration_is_counted_among_the_others():
+    metrics, registry = build()
+    metrics.closed(closed())
+    metrics.known_models(frozenset({"new"}))
+    metrics.closed(closed())
+    metrics.closed(closed(original_model="new"))
+    metrics.flush()
+    labels = {"operation": "chat", "provider": "oai", "outcome": "succeeded", "reason": ""}
+    for model in ("gpt", "other", "new"):
+        assert value(registry, "ostiary_requests_total", model=model, **labels) == 1

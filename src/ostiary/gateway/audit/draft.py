@@ -24,7 +24,7 @@ class Draft(msgspec.Struct, eq=False):
     dialect: DialectName
     snapshot: str
     deployment: Deployment | None = None  # the principal's
-    attempts: list[Attempt] = []
+    attempts: tuple[Attempt, ...] = ()
     started_at: float = 0.0
     stream: bool = False
     label: Sensitivity = Sensitivity.INTERNAL
@@ -77,14 +77,14 @@ class Draft(msgspec.Struct, eq=False):
         credential: str,
     ) -> None:
         """Keep one try at one target: the failure with which it ended, None where it answered."""
-        first_byte = int((first_byte_at - began) * 1e6) / 1e3 if first_byte_at > began else 0.0
-        total = int((now - began) * 1e6) / 1e3
+        first_byte = (first_byte_at - began) * 1e6 // 1 / 1e3 if first_byte_at > began else 0.0  # as `milliseconds`
+        total = (now - began) * 1e6 // 1 / 1e3
         if error is None:
             attempt = Attempt(target, 200, "", 0.0, first_byte, total, "", credential)
         else:
             theirs = provider_code(error)
             attempt = Attempt(target, error.status, error.code, 0.0, first_byte, total, theirs, credential)
-        self.attempts.append(attempt)
+        self.attempts = (*self.attempts, attempt)
 
     def told_by(self, response_model: str, finish_reason: str) -> None:
         """Keep the provider's own words for its model and for why it stopped, as far as a record has room."""
@@ -128,9 +128,10 @@ class Draft(msgspec.Struct, eq=False):
 
     def closed(self, outcome: Outcome, opened: int, at_ns: int, now: float) -> Closed:
         """The closing record; `opened` is the sequence number of the opening one, -1 where there is none."""
-        principal = self.principal
-        # By position: to match so many names takes twice as long as all the rest. A test holds the order.
-        return Closed(
+        principal, started = self.principal, self.started_at
+        # By position: to match so many names takes twice as long as all the rest. A test holds the order. And in two parts:
+        # beyond thirty values in one call or display the compiler adds each to a list by itself.
+        asked = (
             self.request_id,
             at_ns,
             opened,
@@ -150,14 +151,22 @@ class Draft(msgspec.Struct, eq=False):
             "",  # guard_version
             "",  # policy_version
             self.original_model,
+        )
+        answered = (
             self.request_model,
             self.response_model,
             self.provider,
             self.status,
             self.error,
             self.error_class,
-            self._timings(now),
-            tuple(self.attempts),
+            Timings(  # as `milliseconds` counts, without a call for each: every call that ends comes by here
+                (self.received_at - started) * 1e6 // 1 / 1e3 if self.received_at else 0.0,
+                (self.sent_at - started) * 1e6 // 1 / 1e3 if self.sent_at else 0.0,
+                (self.first_byte_at - started) * 1e6 // 1 / 1e3 if self.first_byte_at else 0.0,
+                (self.first_content_at - started) * 1e6 // 1 / 1e3 if self.first_content_at else 0.0,
+                (now - started) * 1e6 // 1 / 1e3,
+            ),
+            self.attempts,
             self.usage,
             self.usage_estimated,
             self.cost,
@@ -177,16 +186,7 @@ class Draft(msgspec.Struct, eq=False):
             principal.project,
             self.ticket,
         )
-
-    def _timings(self, now: float) -> Timings:
-        started = self.started_at
-        return Timings(  # as `milliseconds` counts, without a call for each: every call that ends comes by here
-            int((self.received_at - started) * 1e6) / 1e3 if self.received_at else 0.0,
-            int((self.sent_at - started) * 1e6) / 1e3 if self.sent_at else 0.0,
-            int((self.first_byte_at - started) * 1e6) / 1e3 if self.first_byte_at else 0.0,
-            int((self.first_content_at - started) * 1e6) / 1e3 if self.first_content_at else 0.0,
-            int((now - started) * 1e6) / 1e3,
-        )
+        return Closed(*(*asked, *answered))
 
 
 def milliseconds(seconds: float) -> float:

@@ -36,8 +36,8 @@ FIRST_LINK: Final = bytes(32)
 
 HEADER_BYTES: Final = 43
 
-_HEAD: Final = Layout(">II")
-_ABOUT: Final = Layout(">BH")
+_head: Final = Layout(">II").pack
+_about: Final = Layout(">BH").pack
 _LEAF: Final = Layout(">BBH")
 _HEADER: Final = Layout(">IIBH32s")
 _NOT_ZERO: Final = re.compile(rb"[^\x00]")
@@ -64,10 +64,10 @@ def encode(previous: bytes, kind: int, version: int, payload: bytes) -> tuple[by
     length = len(payload)
     if length > JOURNAL_RECORD_BYTES_MAX:
         raise ValueError(f"a journal record may have {JOURNAL_RECORD_BYTES_MAX} bytes, this one has {length}")
-    about = _ABOUT.pack(kind, version)
+    about = _about(kind, version)
     link = _sha256(previous + _sha256(b"\0" + about + payload).digest()).digest()
     body = about + link + payload
-    return _HEAD.pack(length, _crc(length, body)) + body, link
+    return _head(length, _crc(length, body)) + body, link
 
 
 class Encoder:

@@ -6,6 +6,7 @@ decodes to None: the reader counts and hashes it and goes on.
 
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -59,7 +60,6 @@ Record = (
     SegmentStarted | Opened | Closed | Unauthenticated | Gap | Recovered | Retired | BudgetAlert | Changed | Reviewed
 )
 
-_ENCODER: Final = msgspec.json.Encoder()
 _DECODERS: Final[dict[int, msgspec.json.Decoder[Record]]] = {
     Kind.SEGMENT: msgspec.json.Decoder(SegmentStarted),
     Kind.OPENED: msgspec.json.Decoder(Opened),
@@ -76,9 +76,8 @@ _DECODERS: Final[dict[int, msgspec.json.Decoder[Record]]] = {
 _CLOSING: Final = msgspec.json.Decoder(_Closing)
 
 
-def encode(record: Record) -> bytes:
-    """The payload of a record."""
-    return _ENCODER.encode(record)
+encode: Final[Callable[[Record], bytes]] = msgspec.json.Encoder().encode
+"""The payload of a record."""
 
 
 def decode(kind: int, payload: bytes) -> Record | None:

@@ -22,8 +22,9 @@ def input_tokens(text_bytes: int, messages: int) -> int:
 def least_input_tokens(raw: bytes, inline_bytes: int) -> int:
     """What a prompt takes at least, for refusing what certainly does not fit: a token for every _CHARS_PER_TOKEN_MOST
     characters of the request, without its `inline_bytes` of media."""
-    if len(raw) - inline_bytes < _SMALL_BYTES:
-        return (len(raw) - inline_bytes) // _CHARS_PER_TOKEN_MOST
+    text_bytes = len(raw) - inline_bytes
+    if text_bytes < _SMALL_BYTES:
+        return text_bytes // _CHARS_PER_TOKEN_MOST
     chars = (len(raw) if raw.isascii() else len(raw.decode("utf-8", "replace"))) - inline_bytes
     return max(0, chars - 5 * raw.count(b"\\u")) // _CHARS_PER_TOKEN_MOST  # an escape is six characters for one
 

@@ -45,18 +45,48 @@ class Spent(msgspec.Struct, frozen=True):
     tokens: int
 
 
-class _Account:
-    __slots__ = ("end", "held_nano", "held_tokens", "spent_nano", "spent_tokens", "start", "told")
-
-    def __init__(self, start: int, end: int) -> None:
-        self.start, self.end = start, end
-        self.spent_nano = self.spent_tokens = 0
-        self.held_nano = self.held_tokens = 0
-        self.told = 0.0
-
-
 _NOTHING: Final = ()
+_NO_BOUND: Final = float("inf")
+_LESS: Final = 1 - 1e-12
+"""By more than a product of floats may be wrong."""
 _RETRY_SECONDS_MAX: Final = 32 * 86_400.0
+
+
+class _Account:
+    """One scope in its period. `nano` and `tokens` are what is spent and what is held together; `most_*` is what they may
+    come to by the `budget` last met, `quiet_*` what may be spent of it before any alert can be due."""
+
+    __slots__ = (
+        "budget",
+        "end",
+        "most_nano",
+        "most_tokens",
+        "nano",
+        "quiet_nano",
+        "quiet_tokens",
+        "spent_nano",
+        "spent_tokens",
+        "start",
+        "tokens",
+        "told",
+    )
+
+    def __init__(self, budget: BudgetRow, start: int, end: int) -> None:
+        self.start, self.end = start, end
+        self.nano = self.tokens = 0
+        self.spent_nano = self.spent_tokens = 0
+        self.told = 0.0
+        self.meet(budget)
+
+    def meet(self, budget: BudgetRow) -> None:
+        """Go by this budget: one that was changed, or raised for a time."""
+        self.budget = budget
+        nano, tokens = budget.nano, budget.tokens
+        self.most_nano = nano if nano is not None and budget.hard else _NO_BOUND
+        self.most_tokens = tokens if tokens is not None and budget.hard else _NO_BOUND
+        share = budget.alerts[0] * _LESS if budget.alerts else _NO_BOUND  # the least of them
+        self.quiet_nano = nano * share if nano else _NO_BOUND
+        self.quiet_tokens = tokens * share if tokens else _NO_BOUND
 
 
 class Holds:
@@ -73,32 +103,28 @@ class Holds:
         self, nano: Nano, tokens: int = 0, scopes: Sequence[BudgetedRow] = _NOTHING, now_seconds: int = 0
     ) -> Hold | Exhausted:
         """Open a hold of `nano` and `tokens` >= 0 on every scope, or say which budget has no room for it."""
-        touched: list[_Account] = []
+        known = self._accounts.get
         for one in scopes:
-            account = self._accounts.get(one.scope)
-            if account is None or now_seconds >= account.end:
+            account = known(one.scope)
+            if account is None or now_seconds >= account.end or account.budget is not one.budget:
                 account = self._account(one, now_seconds)
-            budget = one.budget
-            most = budget.nano
-            if most is not None and nano > most - account.spent_nano - account.held_nano and nano and budget.hard:
+            account.nano = all_nano = account.nano + nano
+            account.tokens = all_tokens = account.tokens + tokens
+            if (all_nano > account.most_nano and nano) or (all_tokens > account.most_tokens and tokens):
+                self._untouch(scopes[: scopes.index(one) + 1], nano, tokens)
                 return _exhausted(one, account)  # what costs nothing needs no room
-            most = budget.tokens
-            if (
-                most is not None
-                and tokens > most - account.spent_tokens - account.held_tokens
-                and tokens
-                and budget.hard
-            ):
-                return _exhausted(one, account)
-            touched.append(account)
-        hold = Hold(self._next, nano, tokens, tuple(scopes))
-        self._next += 1
-        self._open[hold.number] = hold
+        number = self._next
+        self._next = number + 1
+        self._open[number] = hold = Hold(number, nano, tokens, tuple(scopes))
         self.reserved_nano += nano
-        for account in touched:
-            account.held_nano += nano
-            account.held_tokens += tokens
         return hold
+
+    def _untouch(self, scopes: Sequence[BudgetedRow], nano: int, tokens: int) -> None:
+        """Give back what was taken of some scopes."""
+        for one in scopes:
+            account = self._accounts[one.scope]
+            account.nano -= nano
+            account.tokens -= tokens
 
     def settle(self, hold: Hold, nano: Nano, tokens: int = 0, now_seconds: int = 0) -> Sequence[BudgetAlert]:
         """Close a hold at what the call cost (0: released); the alerts that this sets off. Raises ValueError where it
@@ -110,18 +136,20 @@ class Holds:
         if not hold.scopes:
             return _NOTHING
         alerts: list[BudgetAlert] = []
-        held_nano, held_tokens = hold.nano, hold.tokens
+        more_nano, more_tokens = nano - hold.nano, tokens - hold.tokens
+        known = self._accounts.get
         for one in hold.scopes:
-            account = self._accounts.get(one.scope)
-            if account is None or now_seconds >= account.end:
+            account = known(one.scope)
+            if account is None or now_seconds >= account.end or account.budget is not one.budget:
                 account = self._account(one, now_seconds)
-            account.held_nano -= held_nano
-            account.held_tokens -= held_tokens
-            account.spent_nano += nano
-            account.spent_tokens += tokens
-            marks = one.budget.alerts
-            if marks and (share := _share(account, one.budget)) >= marks[0]:  # the least of them: not on most days
-                alerts += _crossed(account, one, share, now_seconds)
+            account.nano += more_nano
+            account.tokens += more_tokens
+            account.spent_nano = spent_nano = account.spent_nano + nano
+            account.spent_tokens = spent_tokens = account.spent_tokens + tokens
+            if spent_nano >= account.quiet_nano or spent_tokens >= account.quiet_tokens:  # not on most days
+                share = _share(account, one.budget)
+                if share >= one.budget.alerts[0]:
+                    alerts += _crossed(account, one, share, now_seconds)
         return alerts
 
     def restore(self, scopes: Sequence[BudgetedRow], nano: Nano, tokens: int, at_seconds: int) -> None:
@@ -129,6 +157,8 @@ class Holds:
         for one in scopes:
             account = self._account(one, at_seconds)
             if at_seconds >= account.start:
+                account.nano += nano
+                account.tokens += tokens
                 account.spent_nano += nano
                 account.spent_tokens += tokens
                 marks = one.budget.alerts
@@ -145,8 +175,9 @@ class Holds:
     def load(self, scope: str, budget: BudgetRow, spent: Spent) -> None:
         """Take over what a checkpoint says of a scope."""
         start, end = bounds(budget.period, budget.time_zone, spent.start)
-        account = self._accounts[scope] = _Account(start, end)
-        account.spent_nano, account.spent_tokens = spent.nano, spent.tokens
+        account = self._accounts[scope] = _Account(budget, start, end)
+        account.nano = account.spent_nano = spent.nano
+        account.tokens = account.spent_tokens = spent.tokens
         account.told = _share(account, budget)
 
     @property
@@ -160,20 +191,24 @@ class Holds:
         if account is None:
             if len(self._accounts) >= BUDGET_SCOPES_MAX:
                 self._forget(now_seconds)
-            account = self._accounts[one.scope] = _Account(*bounds(budget.period, budget.time_zone, now_seconds))
-        elif now_seconds >= account.end:  # a clock that goes back starts no period anew
+            start, end = bounds(budget.period, budget.time_zone, now_seconds)
+            account = self._accounts[one.scope] = _Account(budget, start, end)
+            return account
+        if now_seconds >= account.end:  # a clock that goes back starts no period anew
             account.start, account.end = bounds(budget.period, budget.time_zone, now_seconds)
+            account.nano -= account.spent_nano
+            account.tokens -= account.spent_tokens
             account.spent_nano = account.spent_tokens = 0
             account.told = 0.0
+        if account.budget is not budget:
+            account.meet(budget)
         return account
 
     def _forget(self, now_seconds: int) -> None:
         """Forget accounts whose period is over and on which nothing is held."""
-        self._accounts = {
-            scope: one
-            for scope, one in self._accounts.items()
-            if one.end > now_seconds or one.held_nano or one.held_tokens
-        }
+        for scope, one in list(self._accounts.items()):
+            if one.end <= now_seconds and one.nano == one.spent_nano and one.tokens == one.spent_tokens:
+                del self._accounts[scope]
 
 
 def exhausted(refused: Exhausted, nano: int, bound: Usage, now_seconds: int) -> CallerError:
@@ -210,8 +245,8 @@ def _exhausted(one: BudgetedRow, account: _Account) -> Exhausted:
     nano, tokens = one.budget.nano, one.budget.tokens
     return Exhausted(
         one.scope,
-        None if nano is None else max(nano - account.spent_nano - account.held_nano, 0),
-        None if tokens is None else max(tokens - account.spent_tokens - account.held_tokens, 0),
+        None if nano is None else max(nano - account.nano, 0),
+        None if tokens is None else max(tokens - account.tokens, 0),
         account.end,
     )
 

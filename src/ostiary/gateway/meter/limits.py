@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import repeat
+from operator import add, ge
 from typing import Final
 
 import msgspec
@@ -47,24 +49,27 @@ class Limits:
         limit.concurrency with the time to wait; then nothing was taken from any."""
         together = _together(tuple(scopes))
         opened = self._open
-        for scope, places in together.places:
-            if opened.get(scope, 0) >= places:
-                raise too_many(scope, places)
+        count = [*map(opened.get, together.open, repeat(0))]
+        if any(map(ge, count, together.bounds)):
+            raise next(
+                too_many(scope, bound)
+                for scope, bound, taken in zip(together.open, together.bounds, count, strict=True)
+                if taken >= bound
+            )
         refused = self._rates.take(together.cells, now, tokens)
         if refused is not None:
             raise too_fast(refused.cell, refused.retry_after_seconds)
-        for scope in together.open:
-            opened[scope] = opened.get(scope, 0) + 1
+        opened.update(zip(together.open, map(add, count, repeat(1)), strict=True))
         return Taken(together.tokens, together.requests, together.open, expected=tokens)
 
     def end(self, taken: Taken, tokens: int | None, now: float) -> None:
         """The call has ended, having used `tokens` (None: not known, the estimate stands)."""
-        for scope in taken.open:
-            left = self._open[scope] - 1
-            if left:
-                self._open[scope] = left
+        opened = self._open
+        for scope, count in zip(taken.open, map(opened.__getitem__, taken.open), strict=True):
+            if count > 1:
+                opened[scope] = count - 1
             else:
-                del self._open[scope]
+                del opened[scope]
         if tokens is not None:
             self._rates.correct(taken.tokens, tokens, now, taken.expected)
 
@@ -102,11 +107,11 @@ def asked(scopes: Sequence[LimitedRow], tokens: int) -> Taken:
 
 
 class _Together(msgspec.Struct, frozen=True):
-    """What calls take of some scopes: `places` says how many may be open of each that bounds them, `cells` are those of
+    """What calls take of some scopes: `bounds` says how many may be open of each of `open`, `cells` are those of
     `requests` and `tokens`."""
 
-    places: tuple[tuple[str, int], ...]
     open: tuple[str, ...]
+    bounds: tuple[int, ...]
     requests: tuple[Cell, ...]
     tokens: tuple[Cell, ...]
     cells: tuple[Cell, ...]
@@ -117,9 +122,9 @@ def _together(scopes: tuple[LimitedRow, ...]) -> _Together:
     cells = [_cells(one) for one in scopes]
     requests = tuple(sorted((one for one, _ in cells if one is not None), key=_burst))
     tokens = tuple(sorted((one for _, one in cells if one is not None), key=_burst))
-    bounds = ((one.scope, one.limit.concurrent_requests) for one in scopes)
-    places = tuple((scope, bound) for scope, bound in bounds if bound is not None)
-    return _Together(places, tuple(scope for scope, _ in places), requests, tokens, (*requests, *tokens))
+    places = {one.scope: one.limit.concurrent_requests for one in scopes}
+    bounded = {scope: bound for scope, bound in places.items() if bound is not None}
+    return _Together(tuple(bounded), tuple(bounded.values()), requests, tokens, (*requests, *tokens))
 
 
 def _burst(cell: Cell) -> int:

@@ -21,11 +21,12 @@ _NOTHING: Final = Usage()
 
 class _Dearest(msgspec.Struct, frozen=True):
     """The highest rate of each kind in any tier of `row`. `rates` has no parts of tokens: they are in the whole; with
-    `tokens_only` nothing else has a rate either."""
+    `tokens_only` nothing else has a rate either, with `any_tokens` the row `covers` whatever has tokens besides."""
 
     row: PriceRow | PricingRow
     rates: Rates
     tokens_only: bool
+    any_tokens: bool
 
 
 _dearest: Final[dict[int, _Dearest]] = {}
@@ -35,10 +36,17 @@ _dearest: Final[dict[int, _Dearest]] = {}
 def cost(price: PriceRow, usage: Usage, *, estimated: bool = False) -> Cost:
     """What `usage` costs by `price`."""
     rates = price.rates
+    read, made = usage.input_tokens, usage.output_tokens
     for above, tier in price.tiers:
-        if usage.input_tokens > above:
+        if read > above:
             rates = tier
-    return Cost(_nano(rates, usage), price.currency, price.version, estimated)
+    if rates.request is None and usage == Usage(
+        read, made
+    ):  # nothing but tokens of no further kind, as most calls have
+        nano = Nano(-(-(read * rates.input + made * rates.output) // _PER))
+    else:
+        nano = _nano(rates, usage)
+    return Cost(nano, price.currency, price.version, estimated)
 
 
 def ceiling_cost(pricing: PricingRow, usage: Usage) -> Cost:
@@ -72,15 +80,28 @@ def covers(price: PriceRow, usage: Usage) -> bool:
 
 def charge(price: PriceRow | None, pricing: PricingRow, usage: Usage, *, estimated: bool = False) -> Cost:
     """What `usage` costs by `price`, or by the operator's ceiling where there is no price that covers it."""
-    if price is None or not covers(price, usage):
-        return ceiling_cost(pricing, usage)
-    return cost(price, usage, estimated=estimated)
+    if price is not None:
+        rates = price.rates
+        tokens = (usage.input_tokens or usage.output_tokens) and (rates.input or rates.output)
+        if tokens or covers(price, usage):  # the first is how it begins, without a call
+            return cost(price, usage, estimated=estimated)
+    return ceiling_cost(pricing, usage)
 
 
 def most(price: PriceRow | None, pricing: PricingRow, bound: Usage) -> Nano | None:
     """What a call within `bound` is charged at most. None where no price is known and the operator refuses such calls."""
-    if price is not None and covers(price, bound):
-        return upper_bound(price, bound)
+    if price is not None:
+        found = _dearest.get(id(price))
+        if (
+            found is not None
+            and found.any_tokens
+            and found.row is price
+            and (bound.input_tokens or bound.output_tokens)
+        ):
+            rates = found.rates  # as both of the below come to for most calls
+            return Nano(-(-(bound.input_tokens * rates.input + bound.output_tokens * rates.output) // _PER))
+        if covers(price, bound):
+            return upper_bound(price, bound)
     if refuses_unknown(pricing) and bound != _NOTHING:
         return None
     return upper_bound(pricing, bound)
@@ -94,7 +115,9 @@ def upper_bound(price: PriceRow | PricingRow, usage: Usage) -> Nano:
         if len(_dearest) >= _DEAREST_KEPT_MAX:
             _dearest.clear()
         rates = _dearest_rates(price)
-        found = _dearest[id(price)] = _Dearest(price, rates, rates == Rates(input=rates.input, output=rates.output))
+        tokens_only = rates == Rates(input=rates.input, output=rates.output)
+        sold = isinstance(price, PriceRow) and bool(price.rates.input or price.rates.output)
+        found = _dearest[id(price)] = _Dearest(price, rates, tokens_only, tokens_only and sold)
     rates = found.rates
     if found.tokens_only:  # then of whatever kind they are
         return Nano(-(-(usage.input_tokens * rates.input + usage.output_tokens * rates.output) // _PER))
@@ -128,8 +151,6 @@ def refuses_unknown(pricing: PricingRow) -> bool:
 
 
 def _nano(rates: Rates, usage: Usage) -> Nano:
-    if rates.request is None and usage.plain:  # as most calls are
-        return Nano(-(-(usage.input_tokens * rates.input + usage.output_tokens * rates.output) // _PER))
     whole = _PER * _MILLISECONDS_PER_MINUTE
     others = (
         (rates.request or 0) * whole

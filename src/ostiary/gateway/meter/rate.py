@@ -7,7 +7,9 @@ paid for. What a call turns out to have cost may be corrected afterwards, in eit
 All scopes of a call are judged together: what one refuses is charged to none.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -33,6 +35,9 @@ class Cell(msgspec.Struct, frozen=True):
         return _MINUTE / self.rate
 
 
+_name: Final[Callable[[Cell], str]] = attrgetter("name")
+
+
 class Refused(msgspec.Struct, frozen=True):
     """The limit that a call does not fit into, and when it would."""
 
@@ -51,22 +56,22 @@ class Rates:
         """Charge every cell, or none and say which refuses, the longest wait of all."""
         refused: Refused | None = None
         tats = self._tat
-        known = tats.get
-        after: dict[str, float] = {}
-        for cell in cells:
-            name = cell.name
-            tat = known(name, now)
-            if tat > now:
+        names = [*map(_name, cells)]
+        after: list[float] = []
+        append = after.append
+        for cell, owed in zip(cells, map(tats.get, names, repeat(now)), strict=True):
+            more = (cell.cost or units) * _MINUTE / cell.rate
+            if owed > now:
                 # More than a burst never fits: it is let through alone, once nothing else is owed, and pays afterwards.
-                wait = tat - now - max(cell.burst - (cell.cost or units), 0) * _MINUTE / cell.rate
+                wait = owed - now - max(cell.burst - (cell.cost or units), 0) * _MINUTE / cell.rate
                 # Sums of floats may miss by a few units in the last place; a nanosecond is less than any clock tells.
                 if wait > _NANOSECOND and (refused is None or wait > refused.retry_after_seconds):
                     refused = Refused(cell, wait)
+                append(owed + more)
             else:
-                tat = now
-            after[name] = tat + (cell.cost or units) * _MINUTE / cell.rate
+                append(now + more)
         if refused is None:
-            tats.update(after)
+            tats.update(zip(names, after, strict=True))
             if len(tats) > RATE_SCOPES_MAX:
                 self._forget(now)
         return refused
@@ -74,14 +79,12 @@ class Rates:
     def correct(self, cells: Sequence[Cell], cost: int, now: float, units: int = 0) -> None:
         """Charge what it came to instead of what was expected: `cost` units rather than each `cell.cost`, or `units`."""
         tats = self._tat
-        for cell in cells:
-            name = cell.name
-            tat = tats.get(name)
+        for cell, tat in zip(cells, map(tats.get, map(_name, cells)), strict=True):
             more = cost - (cell.cost or units)
             if tat is not None:
-                tats[name] = tat + more * _MINUTE / cell.rate
+                tats[cell.name] = tat + more * _MINUTE / cell.rate
             elif more > 0:
-                tats[name] = now + more * _MINUTE / cell.rate
+                tats[cell.name] = now + more * _MINUTE / cell.rate
 
     def tat(self, name: str) -> float:
         """The theoretical arrival time of a limit; 0.0 where it owes nothing."""
@@ -92,11 +95,9 @@ class Rates:
         burst is there again; None of none. Of the cells the one with the least burst comes first."""
         if not cells:
             return None
-        known = self._tat.get
         found = cells[0]
         least, reset = float(found.burst), 0.0
-        for cell in cells:
-            tat = known(cell.name, now)
+        for cell, tat in zip(cells, map(self._tat.get, map(_name, cells), repeat(now)), strict=True):
             if tat > now:  # of the others the first has the least room
                 room = cell.burst - (tat - now) * cell.rate / _MINUTE
                 if room < least:

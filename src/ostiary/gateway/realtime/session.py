@@ -387,7 +387,8 @@ class Session:
         draft, target = self.draft, sending.target
         total = milliseconds(self.world.clock.monotonic() - sending.began)
         status, reason, theirs = (101, "", "") if error is None else (error.status, error.code, provider_code(error))
-        draft.attempts.append(Attempt(target.name, status, reason, 0.0, total, total, theirs, sending.credential))
+        attempt = Attempt(target.name, status, reason, 0.0, total, total, theirs, sending.credential)
+        draft.attempts = (*draft.attempts, attempt)
 
 
 class _EndedError(OstiaryError):

@@ -143,7 +143,8 @@ class Turn:
         draft.error = "" if error is None else error.code
         if draft.sent_at:
             total = milliseconds(self.world.clock.monotonic() - draft.started_at)
-            draft.attempts.append(Attempt(self.target.name, draft.status, draft.error, 0.0, 0.0, total))
+            attempt = Attempt(self.target.name, draft.status, draft.error, 0.0, 0.0, total)
+            draft.attempts = (*draft.attempts, attempt)
         await account.synced(account.close(outcome))
 
     def _meter(self) -> None:

@@ -101,13 +101,14 @@ class OsDisk:
 
     def pwrite(self, fd: int, data: bytes, offset: int) -> int:
         mapping = self._maps.get(fd)
-        end = offset + len(data)
+        size = len(data)
+        end = offset + size
         if mapping is None or end > mapping.size:
             return os.pwrite(fd, data, offset)
         mapping.memory[offset:end] = data
         if end > mapping.full_at:
             mapping.let_go()
-        return end - offset
+        return size
 
     def fdatasync(self, fd: int) -> None:
         os.fdatasync(fd)

@@ -114,8 +114,7 @@ class Writer:
         self._deferred: deque[Record] = deque()
         self._retired: _Segment | None = None
         self._spare: _Segment | None = None
-        self._appended_bytes = 0
-        self._synced_bytes = 0
+        self._unsynced_bytes = 0
         self._slowest_sync = 0.0
         self.last_sync_seconds = 0.0
         self._torn: tuple[int, int] | None = None
@@ -143,28 +142,37 @@ class Writer:
         """Port `Journal.append`; see there for the promise."""
         with self._lock:
             now = self._clock.monotonic()
-            unsynced = self._appended_bytes - self._synced_bytes
-            if self._refusal or now > self._stalled_at or unsynced > self._plan.unsynced_bytes_max:
+            if self._refusal or now > self._stalled_at or self._unsynced_bytes > self._plan.unsynced_bytes_max:
                 raise self._unavailable()
             data, link = frame.encode(self._link, kind, SCHEMA_VERSION, payload)
-            size = len(data)
-            if self._offset + size > self._segment.size:
+            segment, offset, size = self._segment, self._offset, len(data)
+            if offset + size > segment.size:
                 self._rotate()
                 data, link = frame.encode(self._link, kind, SCHEMA_VERSION, payload)
-            self._put(self._segment.fd, data, self._offset)
+                segment, offset = self._segment, self._offset
+            try:
+                written: int | OSError = self._disk.pwrite(segment.fd, data, offset)
+            except OSError as error:
+                written = error
+            if written != size:
+                raise self._unwritten(written, segment.fd, offset, size)
+            self._offset = offset + size
             sequence = self._sequence
-            self._offset += size
             self._sequence = sequence + 1
             self._link = link
-            self._appended_bytes += size
+            self._unsynced_bytes += size
             self._pending.append(Record(kind, payload))
             if kind == _OPENED:
                 self._open_calls[sequence] = None
+            elif closes is not None:
+                self._open_calls.pop(closes, None)
             elif kind in _CLOSING:
-                self._open_calls.pop(record.closes(payload) if closes is None else closes, None)
-            if self._stalled_at == _NEVER:
-                self._stalled_at = now + self._plan.stall_seconds_max
-            armed, self._armed = self._armed, True
+                self._open_calls.pop(record.closes(payload), None)
+            armed = self._armed
+            if not armed:  # where nothing waits for the device, nothing is armed either
+                self._armed = True
+                if self._stalled_at == _NEVER:
+                    self._stalled_at = now + self._plan.stall_seconds_max
         if not armed:
             self._wake()
         return Receipt(self.origin, sequence)
@@ -197,7 +205,7 @@ class Writer:
     def _behind(self) -> str:
         if self._clock.monotonic() > self._stalled_at:
             return "the device has not confirmed writes for too long"
-        if self._appended_bytes - self._synced_bytes > self._plan.unsynced_bytes_max:
+        if self._unsynced_bytes > self._plan.unsynced_bytes_max:
             return "too many bytes wait for the device"
         return ""
 
@@ -205,17 +213,13 @@ class Writer:
         reason = self._refusal or self._behind()
         return GatewayError(Code.AUDIT_UNAVAILABLE, f"The audit journal cannot be written: {reason}.")
 
-    def _put(self, fd: int, data: bytes, offset: int) -> None:
-        try:
-            if self._disk.pwrite(fd, data, offset) == len(data):
-                return
-            self._fail("a write was cut short")
-        except OSError as error:
-            self._fail(f"a write failed ({error.strerror})")
+    def _unwritten(self, written: int | OSError, fd: int, offset: int, size: int) -> GatewayError:
+        """Give up a file of whose `size` bytes only so many were `written`, or none; what to raise."""
+        self._fail(f"a write failed ({written.strerror})" if isinstance(written, OSError) else "a write was cut short")
         if fd == self._segment.fd:
-            self._torn = (offset, len(data))
+            self._torn = (offset, size)
         self._wake()
-        raise self._unavailable()
+        return self._unavailable()
 
     def _fail(self, reason: str) -> None:
         self._refusal = reason
@@ -229,7 +233,12 @@ class Writer:
             raise GatewayError(Code.AUDIT_UNAVAILABLE, "The audit journal has no space allocated to go on.")
         started = self._started(spare.number, self._here(), abandoned=False)
         data, link = frame.encode(self._link, Kind.SEGMENT, SCHEMA_VERSION, record.encode(started))
-        self._put(spare.fd, data, 0)
+        try:
+            written: int | OSError = self._disk.pwrite(spare.fd, data, 0)
+        except OSError as error:
+            written = error
+        if written != len(data):
+            raise self._unwritten(written, spare.fd, 0, len(data))
         self._retired, self._segment, self._spare = self._segment, spare, None
         self._offset, self._link = len(data), link
 
@@ -241,13 +250,13 @@ class Writer:
         """Bytes not yet known to be on the device, and the longest the device took for a sync since this was last
         asked, in seconds."""
         slowest, self._slowest_sync = self._slowest_sync, 0.0
-        return self._appended_bytes - self._synced_bytes, slowest
+        return self._unsynced_bytes, slowest
 
     # --- the other thread
 
     def due(self) -> bool:
         """Whether `work` has something to do."""
-        unsynced = self._appended_bytes > self._synced_bytes
+        unsynced = self._unsynced_bytes > 0
         return self._failed or self._spare is None or unsynced or self._mark_due or bool(self._deferred)
 
     def work(self) -> float | None:
@@ -260,7 +269,7 @@ class Writer:
         """Bring everything appended so far onto the device; False where that failed."""
         with self._lock:
             self._armed = False
-            mark, retired, bytes_ = self._here(), self._retired, self._appended_bytes
+            mark, retired, bytes_ = self._here(), self._retired, self._unsynced_bytes
             segment = self._segment
             started = self._clock.monotonic()
         if mark != self._synced:
@@ -277,8 +286,9 @@ class Writer:
             with self._lock:
                 for _ in range(mark.sequence - self._synced.sequence):
                     self._pending.popleft()
-                self._synced, self._synced_bytes = mark, bytes_
-                since = started if self._appended_bytes > bytes_ else _NEVER
+                self._synced = mark
+                self._unsynced_bytes -= bytes_
+                since = started if self._unsynced_bytes else _NEVER
                 self._stalled_at = since + self._plan.stall_seconds_max
                 if retired is not None:
                     self._retired = None
@@ -335,9 +345,10 @@ class Writer:
         with self._lock:
             self._segment, self._retired, self._spare = segment, None, None
             self._offset, self._sequence, self._link = end.offset, end.sequence, end.link
-            self._synced, self._synced_bytes = end, self._appended_bytes
+            self._synced = end
+            self._unsynced_bytes = 0
             self._pending.clear()
-            self._stalled_at = _NEVER
+            self._stalled_at, self._armed = _NEVER, False
             self._mark_due = True
             self._failed = False
             self._refusal = ""

@@ -2,6 +2,8 @@
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ostiary.core.call import DialectName, Operation
 from ostiary.core.error import Code, UpstreamError
@@ -9,7 +11,7 @@ from ostiary.core.event import Attempt, Closed, Opened, Outcome, Skipped, Timing
 from ostiary.core.label import Sensitivity
 from ostiary.core.principal import Deployment, Principal
 from ostiary.core.usage import Cost, Nano, Usage
-from ostiary.gateway.audit.draft import Draft
+from ostiary.gateway.audit.draft import Draft, milliseconds
 
 PRINCIPAL = Principal("tenant", "team", "environment", "key_id", "key_name", project="project")
 
@@ -87,4 +89,19 @@ def test_a_call_that_names_no_deployment_is_recorded_with_its_keys():
 def test_two_drafts_share_nothing():
     one, two = (Draft("r", PRINCIPAL, Operation.CHAT, DialectName.OPENAI, "s") for _ in range(2))
     one.attempted("t", 0.0, 0.0, 1.0, error=None, credential="")
-    assert two.attempts == []
+    assert two.attempts == ()
+
+
+@given(st.lists(st.floats(0, 5_000), min_size=6, max_size=6).map(sorted), st.floats(0, 1e7))
+def test_times_are_kept_in_milliseconds_with_three_decimals(after, started):
+    received, sent, began, first, content, now = (started + one for one in after)
+    draft = Draft("r", PRINCIPAL, Operation.CHAT, DialectName.OPENAI, "s", started_at=started)
+    draft.received_at, draft.sent_at, draft.first_byte_at, draft.first_content_at = received, sent, first, content
+    draft.attempted("t", began, first, now, error=None, credential="")
+    closed = draft.closed(Outcome.SUCCEEDED, 0, 0, now)
+    assert msgspec.structs.astuple(closed.timings) == tuple(
+        milliseconds(at - started) if at else 0.0 for at in (received, sent, first, content, now)
+    )
+    (attempt,) = closed.attempts
+    assert attempt.first_byte_ms == milliseconds(max(first - began, 0.0))
+    assert attempt.total_ms == milliseconds(now - began)

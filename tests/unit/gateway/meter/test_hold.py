@@ -4,7 +4,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
@@ -130,3 +130,32 @@ def test_a_day_in_which_the_clocks_change_is_as_long_as_it_is():
     noon = int(dt.datetime(2026, 3, 29, 12, tzinfo=ZoneInfo("Europe/Zurich")).timestamp())
     start, end = bounds(Period.DAY, "Europe/Zurich", noon)
     assert end - start == 23 * 3_600
+
+
+@given(
+    nano=st.one_of(st.none(), st.integers(0, 10**18)),
+    tokens=st.one_of(st.none(), st.integers(0, 10**6)),
+    marks=st.lists(st.integers(1, 120).map(lambda share: share / 100), max_size=3, unique=True).map(sorted),
+    calls=st.lists(st.tuples(st.floats(0, 0.4), st.integers(0, 400_000)), max_size=8),
+)
+def test_an_alert_is_due_with_the_call_that_reaches_its_share(nano, tokens, marks, calls):
+    row = BudgetedRow("team/a/b", BudgetRow(nano, tokens, Period.DAY, alerts=tuple(marks), hard=False))
+    holds, spent_nano, spent_tokens, told = Holds(), 0, 0, 0.0
+    for part, more in calls:
+        costs = int((nano or 1_000) * part)
+        spent_nano, spent_tokens = spent_nano + costs, spent_tokens + more
+        share = max(spent_nano / nano if nano else 0.0, spent_tokens / tokens if tokens else 0.0)
+        alerts = holds.settle(holds.reserve(costs, 3, (row,), 0), costs, more, 0)
+        assert [one.share for one in alerts] == [at for at in marks if told < at <= share]
+        told = max(told, share) if marks and share >= marks[0] else told
+
+
+@given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 300)), min_size=1, max_size=12))
+def test_what_the_last_budget_refuses_is_held_of_none(calls):
+    holds = Holds()
+    for nano, tokens in calls:
+        before = {scope: (one.nano, one.tokens) for scope, one in holds._accounts.items()}
+        if isinstance(holds.reserve(nano, tokens, (SOFT, TEAM, KEY), 0), Exhausted):
+            assert {scope: (one.nano, one.tokens) for scope, one in holds._accounts.items()} == {
+                scope: before.get(scope, (0, 0)) for scope in holds._accounts
+            }

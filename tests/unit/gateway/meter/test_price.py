@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.core.usage import Usage
+from ostiary.gateway.meter import price
 from ostiary.gateway.meter.price import ceiling_cost, charge, cost, covers, most, upper_bound
 from ostiary.snapshot.tables import PriceRow, PricingRow, Rates, UnknownPrice
 
@@ -147,3 +148,38 @@ def test_the_output_of_an_answer_of_images_is_images_unless_it_says_otherwise():
     assert cost(row, Usage(0, 10)).nano == 20
     assert cost(row, Usage(0, 10, images=1)).nano == 90
     assert cost(row, Usage(0, 10, images=1, output_image_tokens=4)).nano == 4 * 9 + 6 * 2
+
+
+only_tokens = st.builds(Rates, input=st.integers(0, 10**12), output=st.integers(0, 10**12))
+priced = st.one_of(
+    rows,
+    st.builds(
+        PriceRow,
+        provider=st.just("p"),
+        model=st.just("m"),
+        rates=only_tokens,
+        tiers=st.lists(st.tuples(counts, only_tokens), max_size=2).map(
+            lambda tiers: tuple(sorted(tiers, key=lambda one: one[0]))
+        ),
+    ),
+)
+most_usages = st.one_of(
+    usages, st.builds(Usage, st.integers(0, 9), counts), st.builds(Usage, counts, st.integers(0, 9))
+)
+
+
+@given(priced, st.sampled_from(UnknownPrice), most_usages)
+def test_what_most_calls_cost_is_worked_out_shorter_and_comes_to_the_same(row, unknown, usage):
+    pricing = PricingRow((), unknown, Rates(7, 11), "v")
+    if covers(row, usage):
+        held = upper_bound(row, usage)
+        tier = [row.rates, *(rates for above, rates in row.tiers if usage.input_tokens > above)][-1]
+        charged = price._nano(tier, usage)
+        assert cost(row, usage).nano == charged
+    else:
+        held = None if unknown is UnknownPrice.REFUSE and usage != Usage() else upper_bound(pricing, usage)
+        charged = ceiling_cost(pricing, usage).nano
+    assert charge(row, pricing, usage).nano == charged
+    price._dearest.clear()
+    assert most(row, pricing, usage) == held
+    assert most(row, pricing, usage) == held  # with the dearest rates known
