@@ -80,8 +80,11 @@ class OneKey:
     def __init__(self, principal=PRINCIPAL):
         self.principal = principal
 
-    def find(self, credential):
-        return self.principal if credential == KEY else None
+    def digest(self, credential):
+        return b"digest of " + credential
+
+    def find(self, digest):
+        return self.principal if digest == self.digest(KEY) else None
 
 
 class Secrets:

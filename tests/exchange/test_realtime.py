@@ -359,7 +359,7 @@ async def test_azure_deployments_stand_in_the_query():
 async def test_a_key_that_is_revoked_ends_its_session():
     house = House(**fields())
     call = await opened(house)
-    house.gateway._keys.find = lambda credential: None
+    house.gateway._keys.find = lambda digest: None
     await call.over()
     house.check()
     assert call.client.events[-1]["error"]["code"] == Code.AUTH_INVALID

@@ -6,7 +6,7 @@ import pytest
 from ostiary.core.error import Code
 from ostiary.core.http import Accepted, Answer
 from ostiary.core.limit import EXCHANGES_MAX
-from tests.exchange.harness import House
+from tests.exchange.harness import KEY, PRINCIPAL, House
 
 PATHS = (
     b"/v1/chat/completions",
@@ -64,3 +64,18 @@ def test_a_call_too_many_is_refused(house):
     second = again(house, PATHS[0], first)
     assert isinstance(second, Answer)
     assert second.status == 503
+
+
+def test_the_key_itself_is_not_kept(house):
+    first = house.gateway.accept(house.head(PATHS[0], headers=SAID))
+    assert first.context.key_digest == house.gateway._keys.digest(KEY)
+
+
+def test_a_key_that_comes_again_is_not_hashed_again(house, monkeypatch):
+    first = house.gateway.accept(house.head(PATHS[0], headers=SAID))
+    digests = []
+    monkeypatch.setattr(house.gateway._keys, "digest", digests.append)
+    monkeypatch.setattr(house.gateway._keys, "find", {first.context.key_digest: PRINCIPAL}.get)
+    second = again(house, PATHS[0], first)
+    assert isinstance(second, Accepted)
+    assert digests == []

@@ -16,7 +16,7 @@ SESSION_HEADER: Final = b"x-ostiary-session"
 
 class Arrival(msgspec.Struct, frozen=True):
     """Who asks, for what, in which dialect. `rest` is what the path holds behind the route's own part, as it was sent;
-    `started_at` the monotonic time of the first byte. `credential` is the key the head carried, where it may come again."""
+    `started_at` the monotonic time of the first byte. `key_digest` is what the KeyRing knows the head's key by."""
 
     request_id: str
     principal: Principal
@@ -29,7 +29,7 @@ class Arrival(msgspec.Struct, frozen=True):
     method: str
     rest: bytes
     query: bytes
-    credential: bytes = b""
+    key_digest: bytes = b""
 
     def again(self, request_id: str, principal: Principal, headers: Mapping[bytes, bytes], at: float) -> "Arrival":
         """The next request with the same head but for its content-length."""
@@ -45,5 +45,5 @@ class Arrival(msgspec.Struct, frozen=True):
             self.method,
             self.rest,
             self.query,
-            self.credential,
+            self.key_digest,
         )

@@ -17,7 +17,6 @@ from ostiary.gateway.meter.limits import Standing
 from ostiary.gateway.ports import Receipt
 
 _NANO: Final = 1_000_000_000
-_RECALLED: Final[dict[Recall, Header]] = {said: (b"x-ostiary-cache", said.encode("ascii")) for said in Recall}
 _OPENAI_LIMITS: Final = {
     "requests": (b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"),
     "tokens": (b"x-ratelimit-limit-tokens", b"x-ratelimit-remaining-tokens", b"x-ratelimit-reset-tokens"),
@@ -34,7 +33,7 @@ _ANTHROPIC_LIMITS: Final = {
         b"anthropic-ratelimit-tokens-reset",
     ),
 }
-_TARGETS_KEPT_MAX: Final = 1_024
+_WAYS_KEPT_MAX: Final = 1_024
 
 
 def told(
@@ -43,15 +42,11 @@ def told(
     """The headers of an answer of either kind. `recalled` is None where the cache was not asked, `target` empty where
     it is not shown; the cost stands there where it is known before the head goes out."""
     request_id = draft.request_id.encode("ascii")
-    headers: list[Header] = [(b"x-request-id", request_id), (b"x-ostiary-attempts", b"%d" % attempts)]
+    headers = [(b"x-request-id", request_id), *_way(attempts, recalled, target, draft.response_model)]
     if draft.dialect is DialectName.ANTHROPIC:
         headers.append((b"request-id", request_id))
     if receipt is not None:
         headers.append((b"x-ostiary-receipt", f"{receipt.origin}/{receipt.sequence}".encode("ascii")))
-    if recalled is not None:
-        headers.append(_RECALLED[recalled])
-    if target:
-        headers.append(_target(target, draft.response_model))
     cost = draft.cost
     if cost is not None and not draft.stream:
         nano = cost.nano
@@ -78,10 +73,16 @@ def similar(similarity: float | None) -> tuple[Header, ...]:
     return ((b"x-ostiary-cache-similarity", f"{math.floor(similarity * 1_000) / 1_000:.3f}".encode("ascii")),)
 
 
-@lru_cache(maxsize=_TARGETS_KEPT_MAX)
-def _target(target: str, served: str) -> Header:
-    """Who answered, and what it calls itself."""
-    return b"x-ostiary-target", _visible(f"{target}@{served}" if served else target)
+@lru_cache(maxsize=_WAYS_KEPT_MAX)
+def _way(attempts: int, recalled: Recall | None, target: str, served: str) -> tuple[Header, ...]:
+    """What a call went through, which few calls differ in: the attempts, the cache, who answered and what it calls
+    itself."""
+    headers = [(b"x-ostiary-attempts", b"%d" % attempts)]
+    if recalled is not None:
+        headers.append((b"x-ostiary-cache", recalled.encode("ascii")))
+    if target:
+        headers.append((b"x-ostiary-target", _visible(f"{target}@{served}" if served else target)))
+    return tuple(headers)
 
 
 def _visible(text: str) -> bytes:

@@ -369,9 +369,12 @@ class Counters(Protocol):
 class KeyRing(Protocol):
     """Which credential belongs to whom."""
 
-    def find(self, credential: bytes) -> Principal | None:
-        """The principal behind a credential, or None where it is unknown, revoked or expired. Takes the same
-        time either way up to noise, whatever the number of keys."""
+    def digest(self, credential: bytes) -> bytes:
+        """What `find` knows a credential by, the same as long as the ring lives: fit to be kept. It tells no key."""
+        ...
+
+    def find(self, digest: bytes) -> Principal | None:
+        """Whose a credential is, None where it is unknown, revoked or expired by now, in the same time up to noise."""
         ...
 
 

@@ -17,7 +17,7 @@ from typing import Final, cast
 import httptools
 
 from ostiary.core.error import CallerError, Code, GatewayError, OstiaryError
-from ostiary.core.http import Accepted, Answer, Header, RequestHead
+from ostiary.core.http import Accepted, Header, RequestHead
 from ostiary.core.limit import (
     BODY_CHUNKS_MAX,
     BODY_IDLE_SECONDS_MAX,
@@ -35,8 +35,8 @@ from ostiary.core.limit import (
 )
 from ostiary.gateway.ports import SHED, Channel
 from ostiary.serving import DRAINING, Host
-from ostiary.serving.head import SINGLE, answer_head, comes_soon, read_head, without_upgrade
-from ostiary.serving.incoming import HeadRefusedError, Incoming, ReadHead, too_large
+from ostiary.serving.head import SINGLE, answer_bytes, comes_soon, read_head, without_upgrade
+from ostiary.serving.incoming import HeadRefusedError, Incoming, ReadHead, not_http, too_large, too_many_ahead
 from ostiary.serving.known import KnownHead, known
 from ostiary.serving.websocket import Upgraded
 from ostiary.websocket.handshake import accept_value
@@ -183,7 +183,7 @@ class Connection(asyncio.Protocol):
             self._reject(CallerError(Code.REQUEST_MALFORMED, "The request's method is not one of HTTP's.", status=405))
             return
         except httptools.HttpParserError as error:
-            self._reject(CallerError(Code.REQUEST_MALFORMED, f"The request is not valid HTTP/1.1: {_shown(error)}."))
+            self._reject(not_http(error))
             return
         read, self._read = self._read, None
         if read is not None and data is plain:
@@ -197,32 +197,39 @@ class Connection(asyncio.Protocol):
     def _again(self, data: bytes) -> bytes:
         """Read requests whose head is known, past the parser; gives what is left for it, b"" where nothing is."""
         try:
-            while data and not self._closing:
-                at = 0
-                if not self._owed:
-                    known = self._known if self._incoming is None and not self._started_at else None
-                    found = None if known is None else known.find(data)
-                    if found is None:
+            while True:
+                at, end, size = 0, self._owed, len(data)
+                if not end:
+                    known = self._known
+                    if known is None or self._incoming is not None or self._started_at:
                         return data
-                    head, at = found
-                    self.on_message_begin()
-                    self._url, self._headers = head.url, head.headers
-                    self._owed = head.length
-                    self._headed(head, known)
-                end = at + self._owed
-                if end > len(data):
-                    self._owed = end - len(data)
-                    if at < len(data):
+                    at = known.find(data)
+                    if not at:
+                        return data
+                    if len(self._ready) >= PIPELINED_REQUESTS_MAX:
+                        raise too_many_ahead()
+                    head = known.read
+                    self._url = head.url
+                    self._started_at = self._loop.time()
+                    incoming = self._headed(head, known)
+                    end = at + head.length
+                    if end > size:
+                        self._await_body(incoming, head)
+                if end > size:
+                    self._owed = end - size
+                    if at < size:
                         self.on_body(data[at:])
                     return b""
-                if self._owed:
-                    self._owed = 0
+                self._owed = 0
+                if at < end:
                     self._take(data[at:end])
                 self.on_message_complete()
+                if end == size or self._closing:
+                    return b""
                 data = data[end:]
         except OstiaryError as error:
             self._reject(error)
-        return b"" if self._closing else data
+            return b""
 
     def eof_received(self) -> bool:
         return False
@@ -251,13 +258,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if len(self._ready) >= PIPELINED_REQUESTS_MAX:
-            raise CallerError(Code.REQUEST_LIMIT, "Too many requests were sent ahead of their answers.", status=429)
+            raise too_many_ahead()
         self._url = b""
         self._headers = {}
         self._header_count = 0
         self._head_bytes = 0
         self._started_at = self._loop.time()
-        if self._task is None:
+        if self._current is None:
             self._deadline = self._started_at + HEADER_SECONDS_MAX
 
     def on_url(self, url: bytes) -> None:
@@ -288,69 +295,68 @@ class Connection(asyncio.Protocol):
         self._offered = head.offered
         if self._fresh:
             self._fresh, self._read = False, head
-        self._headed(head)
-
-    def _headed(self, head: ReadHead, again: KnownHead | None = None) -> None:
-        """A head is complete: let the application decide on it."""
-        self._incoming = incoming = Incoming()
         self._head_bytes = 0
         self._header_count = 0
-        server, headers = self._server, head.headers
-        incoming.keep_alive = head.keep_alive and not server.draining
-        incoming.is_http_11 = head.is_http_11
-        now = self._loop.time()
-        at = self._started_at or now
-        before = None if again is None else again.accepted
+        incoming = self._headed(head)
+        if head.length > 0 or head.chunked:
+            self._await_body(incoming, head)
+
+    def _headed(self, head: ReadHead, again: KnownHead | None = None) -> Incoming:
+        """A head is complete: let the application decide on it."""
+        server, before = self._server, None if again is None else again.accepted
+        self._incoming = incoming = Incoming(head.keep_alive and not server.draining, head.is_http_11)
         verdict = server.application.accept(
-            RequestHead(head.method, head.path, head.query, headers, self._peer, at, before)
+            RequestHead(head.method, head.path, head.query, head.headers, self._peer, self._started_at, before)
         )
-        if isinstance(verdict, Answer):
-            incoming.refusal = verdict
-        else:
+        if isinstance(verdict, Accepted):
             incoming.accepted = verdict
-            incoming.size_max = verdict.body_bytes_max
             if again is not None:
                 again.accepted = verdict
+            if head.length > verdict.body_bytes_max:
+                raise too_large(verdict.body_bytes_max)
+            return incoming
+        incoming.refusal = verdict
         if head.length <= 0 and not head.chunked:
-            return
-        if incoming.refusal is not None:
-            if incoming.refusal.status == HTTPStatus.SERVICE_UNAVAILABLE and comes_soon(headers) and not self._offered:
-                # It may come back on this connection, and a new one costs both more than to throw a short body away.
-                self._deadline = self._deadline if self._task is not None else now + BODY_IDLE_SECONDS_MAX
-                return
-            incoming.keep_alive = False  # its body is not worth reading
-            incoming.linger = True
-            self._enqueue(incoming)
-            raise HeadRefusedError
-        if head.length > incoming.size_max:
-            raise too_large(incoming.size_max)
+            return incoming
+        if verdict.status == HTTPStatus.SERVICE_UNAVAILABLE and comes_soon(head.headers) and not self._offered:
+            # It may come back on this connection, and a new one costs both more than to throw a short body away.
+            return incoming
+        incoming.keep_alive = False  # its body is not worth reading
+        incoming.linger = True
+        self._enqueue(incoming)
+        raise HeadRefusedError
+
+    def _await_body(self, incoming: Incoming, head: ReadHead) -> None:
+        """The client has so long to send the body that it announced, and may wait for being told to."""
+        now = self._loop.time()
         incoming.deadline = now + BODY_SECONDS_MAX
-        if self._task is None:
-            self._deadline = now + BODY_IDLE_SECONDS_MAX
-        expect = headers.get(b"expect")
-        if expect and expect.lower() == b"100-continue" and self._transport is not None and self._task is None:
+        if self._current is not None:
+            return
+        self._deadline = now + BODY_IDLE_SECONDS_MAX
+        expect = head.headers.get(b"expect")
+        if expect and expect.lower() == b"100-continue" and self._transport is not None:
             self._writes.add(self._transport, b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, data: bytes) -> None:
         incoming = self._take(data)
-        if incoming is not None and self._task is None:
+        if incoming is not None and self._current is None:
             self._deadline = min(self._loop.time() + BODY_IDLE_SECONDS_MAX, incoming.deadline)
 
     def _take(self, data: bytes) -> Incoming | None:
         incoming, server = self._incoming, self._server
-        if incoming is None or incoming.accepted is None:
+        if incoming is None or (accepted := incoming.accepted) is None:
             return None
-        size = incoming.bytes + len(data)
-        if size > incoming.size_max:
-            raise too_large(incoming.size_max)
-        incoming.chunks += 1
-        if incoming.chunks > BODY_CHUNKS_MAX:
+        pieces, more = incoming.body, len(data)
+        size = incoming.size + more
+        if size > accepted.body_bytes_max:
+            raise too_large(accepted.body_bytes_max)
+        if len(pieces) >= BODY_CHUNKS_MAX:
             raise CallerError(Code.REQUEST_LIMIT, "The body comes in too many pieces.")
-        incoming.bytes = size
-        server.body_bytes += len(data)
-        if server.body_bytes > server.bodies_bytes_max and server.refuses(size):
+        incoming.size = size
+        server.body_bytes = together = server.body_bytes + more
+        if together > server.bodies_bytes_max and server.refuses(size):
             raise GatewayError(Code.GATEWAY_OVERLOADED, "Too many large bodies are under way.", retry_after_seconds=1.0)
-        incoming.body.append(data)
+        pieces.append(data)
         return incoming
 
     def on_message_complete(self) -> None:
@@ -362,7 +368,7 @@ class Connection(asyncio.Protocol):
     # --- one request after the other ----------------------------------------------------------------------
 
     def _enqueue(self, incoming: Incoming) -> None:
-        if self._task is None and not self._ready and self._current is None:
+        if self._current is None and not self._ready:
             self._start(incoming)
             return
         self._ready.append(incoming)
@@ -374,44 +380,44 @@ class Connection(asyncio.Protocol):
         self.begun = False
         self._current = incoming
         self._deadline = 0.0
-        if incoming.refusal is not None:
-            refusal = incoming.refusal
+        accepted, refusal = incoming.accepted, incoming.refusal
+        if accepted is not None:
+            body = b"".join(incoming.body)
+            incoming.body.clear()
+            self._server.busy += 1
+            self._task = self._loop.create_task(self._handle(accepted, body, incoming))
+        elif refusal is not None:
             self.answer(refusal.status, refusal.headers, refusal.body)
-            self._finish()
-            return
-        assert incoming.accepted is not None
-        body = incoming.body[0] if len(incoming.body) == 1 else b"".join(incoming.body)
-        incoming.body = []
-        self._server.busy += 1
-        self._task = self._loop.create_task(self._handle(incoming.accepted, body, incoming))
+            self._finish(incoming)
 
     async def _handle(self, accepted: Accepted, body: bytes, incoming: Incoming) -> None:
+        server = self._server
         try:
-            await self._server.application.serve(accepted, body, self)
+            await server.application.serve(accepted, body, self)
         except asyncio.CancelledError:
             # The only senders of this cancellation are connection_lost, the write stall, want of memory and the end of a
             # drain: the connection is of no further use, and nothing above this task waits for it.
             self.abort()
         finally:
-            self._server.busy -= 1
-            self._release(incoming)
+            server.busy -= 1
+            server.body_bytes -= incoming.size
             self._task = None
-            self._finish()
+            self._finish(incoming)
 
     def _release(self, incoming: Incoming) -> None:
-        self._server.body_bytes -= incoming.bytes
-        incoming.bytes = 0
+        self._server.body_bytes -= incoming.size
+        incoming.size = 0
 
-    def _finish(self) -> None:
-        current, self._current = self._current, None
+    def _finish(self, current: Incoming) -> None:
+        self._current = None
         self._keepalive = b""
         if self.gone or self._transport is None:
             return
         if not self.begun:
             self.abort()  # an application that does not answer: never leave the client waiting
             return
-        if current is None or not current.keep_alive or self._server.draining:
-            self._close(linger=current is not None and current.linger)
+        if not current.keep_alive or self._server.draining:
+            self._close(linger=current.linger)
             return
         if self._ready:
             self._loop.call_soon(self._next)
@@ -431,11 +437,9 @@ class Connection(asyncio.Protocol):
         if isinstance(error, HeadRefusedError):
             self._closing = True
             return
-        incoming = Incoming()
+        incoming = Incoming(keep_alive=False, linger=True)
         path = self._url.partition(b"?")[0]
         incoming.refusal = self._server.application.refuse(error, path)
-        incoming.keep_alive = False
-        incoming.linger = True
         if self._incoming is not None:
             self._release(self._incoming)
             self._incoming = None
@@ -470,14 +474,14 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request is being read or answered."""
-        return self._task is None and self._incoming is None and self._current is None
+        return self._current is None and self._incoming is None
 
     @property
     def held_bytes(self) -> int:
         """See Peer."""
-        if self._task is None or self._current is None or self._transport is None or self._closing:
+        if self._current is None or self._transport is None or self._closing:
             return 0
-        return self._current.bytes + self._transport.get_write_buffer_size()
+        return self._current.size + self._transport.get_write_buffer_size()
 
     def cancel(self, why: str = DRAINING) -> None:
         """Cancel the request being handled; an idle connection is closed."""
@@ -518,7 +522,7 @@ class Connection(asyncio.Protocol):
         self._deadline = 0.0
         if self._closing:
             self.abort()  # a client that neither reads nor closes
-        elif self._started_at and self._task is None:
+        elif self._started_at and self._current is None:
             self._reject(CallerError(Code.REQUEST_TIMEOUT, "The request did not arrive completely in time."))
         elif self.idle:
             self._close()
@@ -529,9 +533,10 @@ class Connection(asyncio.Protocol):
         if self.gone or self.begun or self._transport is None:
             return
         self.begun = True
-        keep = self._current is not None and self._current.keep_alive and not self._server.draining
-        head = answer_head(status, headers, self._server.date_line, keep=keep)
-        self._writes.add(self._transport, b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        current, server = self._current, self._server
+        keep = current is not None and current.keep_alive and not server.draining
+        length = b"content-length: %d" % len(body)
+        self._writes.add(self._transport, answer_bytes(status, headers, server.date_line, length, body, keep=keep))
 
     def begin(self, status: int, headers: Sequence[Header], *, keepalive: bytes = b"") -> None:
         if self.gone or self.begun or self._transport is None:
@@ -542,8 +547,8 @@ class Connection(asyncio.Protocol):
         self._stream_chunked = self._current is not None and self._current.is_http_11 and status not in _BODYLESS
         if not self._stream_chunked and self._current is not None and status not in _BODYLESS:
             self._current.keep_alive = keep = False
-        coding = b"transfer-encoding: chunked\r\n\r\n" if self._stream_chunked else b"\r\n"
-        self._writes.add(self._transport, answer_head(status, headers, self._server.date_line, keep=keep) + coding)
+        coding = b"transfer-encoding: chunked" if self._stream_chunked else b""
+        self._writes.add(self._transport, answer_bytes(status, headers, self._server.date_line, coding, keep=keep))
         self._keepalive = keepalive
         self._keepalive_at = self._loop.time() + STREAM_KEEPALIVE_SECONDS
 
@@ -575,7 +580,7 @@ class Connection(asyncio.Protocol):
             *headers,
         )
         self._writes.flush()
-        transport.write(answer_head(101, taken, self._server.date_line, keep=True) + b"\r\n")
+        transport.write(answer_bytes(101, taken, self._server.date_line, keep=True))
         self.begun = self.gone = self._closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -591,7 +596,3 @@ class Connection(asyncio.Protocol):
         if self._stream_chunked:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._writes.add(self._transport, data)
-
-
-def _shown(error: Exception) -> str:
-    return str(error).rstrip(".")[:80]

@@ -6,7 +6,7 @@ without a body (RFC 6455 section 4.2.1), or it is ignored where that can be done
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -44,7 +44,7 @@ SINGLE: Final = frozenset(
 """Headers that may stand in a head once."""
 
 _STATUS_LINES: Final = {
-    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
+    status.value: b"HTTP/1.1 %d %s" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
 _METHODS: Final = {b"POST": "POST", b"GET": "GET"}
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -122,10 +122,15 @@ def comes_soon(headers: Mapping[bytes, bytes]) -> bool:
     return length <= REFUSED_BODY_BYTES_MAX and b"expect" not in headers
 
 
-def answer_head(status: int, headers: Sequence[Header], date_line: bytes, *, keep: bool) -> bytes:
-    """The head of an answer but for what tells its length; `keep` says that the connection goes on."""
-    parts = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown\r\n" % status, date_line]
-    parts += [b"%b: %b\r\n" % pair for pair in headers]
+def answer_bytes(
+    status: int, headers: Iterable[Header], date_line: bytes, framing: bytes = b"", body: bytes = b"", *, keep: bool
+) -> bytes:
+    """The head of an answer and as much of its body as there is. `framing` is the line that tells the body's length, where
+    one does; `keep` says that the connection goes on."""
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d Unknown" % status, date_line, *map(b": ".join, headers)]
     if not keep:
-        parts.append(b"connection: close\r\n")
-    return b"".join(parts)
+        lines.append(b"connection: close")
+    if framing:
+        lines.append(framing)
+    lines += (b"", body)
+    return b"\r\n".join(lines)

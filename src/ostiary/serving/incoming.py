@@ -23,34 +23,18 @@ class ReadHead(msgspec.Struct, frozen=True):
     offered: bool
 
 
-class Incoming:
-    """The state of a request being read. `deadline` is loop time; with `linger` the client may still be sending when it
-    is answered."""
+class Incoming(msgspec.Struct, eq=False):
+    """The state of a request being read, `accepted` or with a `refusal`; `size` is that of `body` so far. `deadline` is
+    loop time; with `linger` the client may still be sending when it is answered."""
 
-    __slots__ = (
-        "accepted",
-        "body",
-        "bytes",
-        "chunks",
-        "deadline",
-        "is_http_11",
-        "keep_alive",
-        "linger",
-        "refusal",
-        "size_max",
-    )
-
-    def __init__(self) -> None:
-        self.accepted: Accepted | None = None
-        self.refusal: Answer | None = None
-        self.body: list[bytes] = []
-        self.bytes = 0
-        self.chunks = 0
-        self.size_max = 0
-        self.deadline = 0.0
-        self.keep_alive = True
-        self.linger = False
-        self.is_http_11 = True
+    keep_alive: bool
+    is_http_11: bool = True
+    accepted: Accepted | None = None
+    refusal: Answer | None = None
+    body: list[bytes] = []
+    size: int = 0
+    deadline: float = 0.0
+    linger: bool = False
 
 
 class HeadRefusedError(OstiaryError):
@@ -58,6 +42,16 @@ class HeadRefusedError(OstiaryError):
 
     def __init__(self) -> None:
         super().__init__(Code.REQUEST_INVALID, "the head was refused")
+
+
+def not_http(error: Exception) -> CallerError:
+    """The refusal of what the parser took for no request, in its words."""
+    return CallerError(Code.REQUEST_MALFORMED, f"The request is not valid HTTP/1.1: {str(error).rstrip('.')[:80]}.")
+
+
+def too_many_ahead() -> CallerError:
+    """The refusal of a request beyond PIPELINED_REQUESTS_MAX."""
+    return CallerError(Code.REQUEST_LIMIT, "Too many requests were sent ahead of their answers.", status=429)
 
 
 def too_large(bytes_max: int) -> CallerError:

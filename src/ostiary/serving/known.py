@@ -14,38 +14,42 @@ from ostiary.core.http import Accepted
 from ostiary.core.limit import KNOWN_HEAD_BYTES_MAX
 from ostiary.serving.incoming import ReadHead
 
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)\r\n", re.IGNORECASE)
 _DIGITS_MAX: Final = 10
 
 
 class KnownHead:
-    """A head as it was read, and the bytes before and behind the digits of its content-length. `accepted` is what the
-    application made of it when it came last, for whoever reads it again to keep."""
+    """A head as it was read last, and the bytes before and behind the digits of its content-length. `accepted` is what
+    the application made of it then, for whoever reads it again to keep."""
 
-    __slots__ = ("_after", "_before", "_digits", "_read", "accepted")
+    __slots__ = ("_after", "_after_bytes", "_at", "_before", "_digits", "accepted", "read")
 
     def __init__(self, before: bytes, digits: bytes, after: bytes, read: ReadHead) -> None:
         self._before = before
+        self._at = len(before)
         self._digits = digits
         self._after = after
-        self._read = read
+        self._after_bytes = len(after)
+        self.read = read
         self.accepted: Accepted | None = None
 
-    def find(self, data: bytes) -> tuple[ReadHead, int] | None:
-        """The head that `data` begins with and where its body begins, or None where it begins otherwise or ends too
-        soon to say."""
+    def find(self, data: bytes) -> int:
+        """Where the body begins of the request that `data` begins with, whose head is `read` then; 0 where it begins
+        otherwise or ends too soon to say."""
         if not data.startswith(self._before):
-            return None
-        at = len(self._before)
-        end = data.find(b"\r", at, at + _DIGITS_MAX + 1) if self._after[:1] == b"\r" else -1
+            return 0
+        at = self._at
+        end = data.find(b"\r", at, at + _DIGITS_MAX + 1)
+        if end < 0 or not data.startswith(self._after, end):
+            return 0
         digits = data[at:end]
-        if end < 0 or not data.startswith(self._after, end) or not digits.isdigit():
-            return None
         if digits != self._digits:
-            headers = {**self._read.headers, b"content-length": digits}
-            self._read = msgspec.structs.replace(self._read, headers=headers, length=int(digits))
+            if not digits.isdigit():
+                return 0
+            headers = {**self.read.headers, b"content-length": digits}
+            self.read = msgspec.structs.replace(self.read, headers=headers, length=int(digits))
             self._digits = digits
-        return self._read, end + len(self._after)
+        return end + self._after_bytes
 
 
 def known(data: bytes, read: ReadHead) -> KnownHead | None:

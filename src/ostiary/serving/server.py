@@ -72,7 +72,7 @@ class Server:
             )
 
     def _renew_date(self) -> None:
-        self.date_line = b"date: %b\r\n" % formatdate(self._clock.now_ns() / 1e9, usegmt=True).encode("ascii")
+        self.date_line = b"date: %b" % formatdate(self._clock.now_ns() / 1e9, usegmt=True).encode("ascii")
         self._date_timer = self.loop.call_later(1.0, self._renew_date)
 
     @property

@@ -22,20 +22,15 @@ class Writes:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[tuple[asyncio.Transport, list[bytes]]] = deque()
+        self._waiting: deque[tuple[asyncio.Transport, bytes]] = deque()
         self._bytes = 0
         self.turns = 0
 
     def add(self, transport: asyncio.Transport, data: bytes) -> None:
         """Write when the turn is over."""
-        waiting = self._waiting
-        if not waiting:
+        if not self._waiting:
             self._loop.call_soon(self.flush)
-            waiting.append((transport, [data]))
-        elif waiting[-1][0] is transport:
-            waiting[-1][1].append(data)
-        else:
-            waiting.append((transport, [data]))
+        self._waiting.append((transport, data))
         self._bytes += len(data)
         if self._bytes > GATHERED_BYTES_MAX:
             self.flush()
@@ -47,9 +42,14 @@ class Writes:
         self.turns += 1
         try:
             while waiting:
-                transport, pieces = waiting.popleft()
+                transport, data = waiting.popleft()
+                if waiting and waiting[0][0] is transport:
+                    pieces = [data]
+                    while waiting and waiting[0][0] is transport:
+                        pieces.append(waiting.popleft()[1])
+                    data = b"".join(pieces)
                 if not transport.is_closing():
-                    transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                    transport.write(data)
         finally:
             if waiting:  # one write failed: the others are not its concern
                 self._loop.call_soon(self.flush)

@@ -46,7 +46,7 @@ class House:
         table = PublishedReader(self.published).read_keys()
         assert table is not None
         keys.swap(table)
-        return keys.find(secret.encode()) is not None
+        return keys.find(keys.digest(secret.encode())) is not None
 
     def create(self, name="k"):
         minted = self.offline.keys.create(self.offline.actor, "acme", "search", name)

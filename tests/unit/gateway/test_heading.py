@@ -55,3 +55,16 @@ def test_names_left_out_are_bounded_and_say_how_many_more_there_were():
 def test_anthropics_clients_find_the_request_where_they_look():
     assert heads(draft(DialectName.ANTHROPIC))[b"request-id"] == b"req-1"
     assert b"request-id" not in heads(draft())
+
+
+def test_what_few_calls_differ_in_is_told_of_each_as_it_was():
+    ways = [(1, None, "oai/gpt"), (1, Recall.MISS, "oai/gpt"), (2, Recall.MISS, "oai/gpt"), (1, Recall.HIT, "")]
+    for _ in range(2):  # the second time they are known
+        for attempts, recalled, target in ways:
+            found = dict(told(draft(), recalled, attempts=attempts, receipt=None, target=target))
+            assert found == {
+                b"x-request-id": b"req-1",
+                b"x-ostiary-attempts": b"%d" % attempts,
+                **({} if recalled is None else {b"x-ostiary-cache": recalled.encode()}),
+                **({b"x-ostiary-target": target.encode()} if target else {}),
+            }

@@ -55,19 +55,23 @@ class Wire(asyncio.Transport):
 
 
 async def told(pieces):
-    """What the application is asked and what the client is answered, where the client's bytes come in `pieces`."""
+    """What the application is asked, what the client is answered, and how long the connection waits after each piece,
+    where the client's bytes come in `pieces`."""
+    loop = asyncio.get_running_loop()
+    waits = []
     echo = Echo()
-    server = Server(echo, SystemClock(), asyncio.get_running_loop())
-    server.date_line = b"date: now\r\n"
+    server = Server(echo, SystemClock(), loop)
+    server.date_line = b"date: now"
     wire, one = Wire(), Connection(server)
     one.connection_made(wire)
     for piece in pieces:
         one.data_received(piece)
         for _ in range(8):  # turns of the loop, for as many answers as may wait
             await asyncio.sleep(0)
+        waits.append(round(one._deadline - loop.time()) if one._deadline else None)
     one.connection_lost(None)
     heads = [(head.method, head.path, head.query, head.headers) for head in echo.heads]
-    return heads, echo.bodies, wire.out, wire.ended, server.body_bytes
+    return heads, echo.bodies, wire.out, wire.ended, server.body_bytes, server.busy, waits
 
 
 def both(pieces, monkeypatch):

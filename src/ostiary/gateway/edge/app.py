@@ -19,7 +19,7 @@ from ostiary.gateway.edge.review import Poll, answer_poll
 from ostiary.gateway.edge.route import Endpoint, MediaType, Route, addressed, argument, dialect_of, find, methods
 from ostiary.gateway.embedder import ModelEmbedders
 from ostiary.gateway.exchange import Exchange
-from ostiary.gateway.identity.credential import extract, of_session, whose
+from ostiary.gateway.identity.credential import extract, invalid, of_session, whose
 from ostiary.gateway.policy.access import may_use
 from ostiary.gateway.ports import KeyRing, Sink
 from ostiary.gateway.realtime.opening import Opening
@@ -67,7 +67,15 @@ class Gateway:
     def accept(self, head: RequestHead) -> Accepted | Answer:
         """Route, authenticate and read the caller's options, on the head alone."""
         request_id = self._world.ids.new()
+        before = head.before
         try:
+            if before is not None and isinstance(arrival := before.context, Arrival):
+                # Only what may be otherwise since is looked at anew: whose the key is, and whether there is room.
+                principal = self._keys.find(arrival.key_digest)
+                if principal is None:
+                    raise invalid()
+                self._check_room(principal)
+                return Accepted(before.body_bytes_max, arrival.again(request_id, principal, head.headers, head.at))
             return self._accept(head, request_id)
         except OstiaryError as error:
             if error.code in _UNAUTHENTICATED:
@@ -75,12 +83,6 @@ class Gateway:
             return self._error(error, dialect_of(head.path, head.headers), request_id)
 
     def _accept(self, head: RequestHead, request_id: str) -> Accepted | Answer:
-        before = head.before
-        if before is not None and isinstance(before.context, Arrival):
-            # Only what may be otherwise since is looked at anew: whose the key is, and whether there is room.
-            principal = whose(before.context.credential, self._keys)
-            self._check_room(principal)
-            return Accepted(before.body_bytes_max, before.context.again(request_id, principal, head.headers, head.at))
         route = find(head.method, head.path)
         if route is None:
             return self._no_route(head, request_id)
@@ -94,8 +96,8 @@ class Gateway:
             return Answer(200, (_TEXT,), f"ready; {degraded}\n".encode() if degraded else b"ready\n")
         session = route.endpoint is Endpoint.SESSION
         headers = of_session(head.headers) if session else head.headers
-        credential = extract(headers, head.query)
-        principal = whose(credential, self._keys)
+        digest = self._keys.digest(extract(headers, head.query))
+        principal = whose(digest, self._keys)
         if session and b"upgrade" not in head.headers:
             raise CallerError(Code.REQUEST_UPGRADE, "This path is a WebSocket; connect to it with a client for these.")
         if route.operation is not None:
@@ -118,10 +120,10 @@ class Gateway:
             head.method,
             argument(route, head.path),
             head.query,
-            credential,
+            digest,
         )
         if session:
-            return Accepted(0, Opening(arrival, lambda: self._keys.find(credential) == principal))
+            return Accepted(0, Opening(arrival, lambda: self._keys.find(digest) == principal))
         return Accepted(route.body_bytes_max, arrival)
 
     def _check_room(self, principal: Principal) -> None:
@@ -134,20 +136,19 @@ class Gateway:
     async def serve(self, accepted: Accepted, body: bytes, sink: Sink) -> None:
         """Run the call. Never raises but for a cancellation."""
         arrival = accepted.context
-        if isinstance(arrival, Opening):
+        if isinstance(arrival, Arrival):
+            if KEY_HEADER in arrival.headers:
+                tape = Tape()
+                await self._world.detached.run(self._run(Exchange(self._world, arrival, body, tape)), tape, sink)
+            else:
+                call = Exchange(self._world, arrival, body, sink)
+                await call.run()
+                self.shadows.offer(call)
+        elif isinstance(arrival, Opening):
             await Session(self._world, arrival, sink).run()
-            return
-        if isinstance(arrival, Poll):
-            await answer_poll(self._world, arrival, sink)
-            return
-        assert isinstance(arrival, Arrival)
-        if KEY_HEADER in arrival.headers:
-            tape = Tape()
-            await self._world.detached.run(self._run(Exchange(self._world, arrival, body, tape)), tape, sink)
         else:
-            call = Exchange(self._world, arrival, body, sink)
-            await call.run()
-            self.shadows.offer(call)
+            assert isinstance(arrival, Poll)
+            await answer_poll(self._world, arrival, sink)
 
     async def _run(self, call: Exchange) -> None:
         await call.run()

@@ -17,16 +17,21 @@ _KEY_PROTOCOL: Final = b"openai-insecure-api-key."
 _HEADER_NAMES: Final = (b"x-api-key", b"x-goog-api-key")
 
 
-def whose(credential: bytes, keys: KeyRing) -> Principal:
-    """The principal a credential stands for.
+def whose(digest: bytes, keys: KeyRing) -> Principal:
+    """The principal a credential stands for, by its digest in `keys`.
 
     Raises CallerError auth.invalid. Never returns an empty principal, and never says whether a key was unknown, revoked
     or expired.
     """
-    principal = keys.find(credential)
+    principal = keys.find(digest)
     if principal is None:
-        raise CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
+        raise invalid()
     return principal
+
+
+def invalid() -> CallerError:
+    """What is said of a key that stands for nobody."""
+    return CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
 
 
 def of_session(headers: Mapping[bytes, bytes]) -> Mapping[bytes, bytes]:
@@ -70,7 +75,7 @@ def extract(headers: Mapping[bytes, bytes], query: bytes) -> bytes:
             Code.AUTH_MISSING, "No key was sent; send it as `Authorization: Bearer <key>` or `x-api-key`."
         )
     if len(found) > CREDENTIAL_BYTES_MAX or not found.isascii():
-        raise CallerError(Code.AUTH_INVALID, "The key is not valid here: it is unknown, revoked or expired.")
+        raise invalid()
     return found
 
 

@@ -16,7 +16,7 @@ class PublishedKeys:
 
     Decoded entries are kept for a bounded number of digests; they go when the table does, so a revoked key is gone
     with the first look-up after the swap. The digest is keyed and computed in full for every credential, known or
-    not, so that the time taken says nothing about a key.
+    not, so that the time taken says nothing about a key; the key of the digests never changes.
     """
 
     def __init__(self, pepper: bytes, clock: Clock) -> None:
@@ -35,9 +35,12 @@ class PublishedKeys:
         """How many keys the base holds."""
         return int(self._table.count)
 
-    def find(self, credential: bytes) -> Principal | None:
+    def digest(self, credential: bytes) -> bytes:
         """As the port says."""
-        digest = stored_digest(self._pepper, credential)
+        return stored_digest(self._pepper, credential)
+
+    def find(self, digest: bytes) -> Principal | None:
+        """As the port says."""
         found = self._kept.get(digest)
         if found is None:
             entry = self._table.find(digest)
