@@ -40,7 +40,6 @@ class Played:
 
     def __init__(self, status, headers, pieces):
         self.status, self.headers = status, tuple(headers)
-        self.connect_ms = self.first_byte_ms = 0.0
         self.pieces = pieces
         self.sent = []
 

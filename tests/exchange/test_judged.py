@@ -155,7 +155,7 @@ async def test_a_ready_answer_stands_in_for_an_answer_that_is_not_good_enough():
 class Silent:
     """A stream that ends in good order without a word."""
 
-    status, headers, connect_ms, first_byte_ms = 200, ((b"content-type", b"text/event-stream"),), 0.0, 0.0
+    status, headers = 200, ((b"content-type", b"text/event-stream"),)
 
     def __init__(self):
         head = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":'

@@ -80,8 +80,6 @@ class Replayed:
     def __init__(self, reply: UpstreamReply, pieces: list[bytes]) -> None:
         self.status = reply.status
         self.headers = reply.headers
-        self.connect_ms = reply.connect_ms
-        self.first_byte_ms = reply.first_byte_ms
         self.close = reply.close
         self._reply = reply
         self._pieces = deque(pieces)

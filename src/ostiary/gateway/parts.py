@@ -40,8 +40,6 @@ class Parts:
     def __init__(self, first: UpstreamReply, sent: UpstreamRequest, rest: Sequence[UpstreamRequest], ask: Ask) -> None:
         self.status = first.status
         self.headers = first.headers
-        self.connect_ms = first.connect_ms
-        self.first_byte_ms = first.first_byte_ms
         self.bodies: list[bytes] = []
         self.shares: Final = _shares([sent, *rest])
         self._reply = first

@@ -84,8 +84,6 @@ class UpstreamReply(Protocol):
 
     status: int
     headers: tuple[Header, ...]
-    connect_ms: float
-    first_byte_ms: float
 
     async def chunk(self) -> bytes:
         """The next bytes of the body as they arrive, b"" at its end.

@@ -11,8 +11,8 @@ from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.dialect import ClientDialect, Encoded, ProviderDialect
 from ostiary.gateway.parts import Parts
 from ostiary.gateway.ports import PhaseTimeouts, UpstreamReply, UpstreamRequest
-from ostiary.gateway.route.keys import ProviderKey
-from ostiary.gateway.route.quota import used_up_seconds
+from ostiary.gateway.route import quota
+from ostiary.gateway.route.keys import Keys, ProviderKey
 from ostiary.gateway.task import Task, Terms
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Target
@@ -49,6 +49,9 @@ class Sending:
     credential: str = ""
     """The name of the secret, where the provider has several."""
 
+    _keys: Keys | None = None
+    _tried: list[ProviderKey]
+
     def __init__(
         self,
         world: World,
@@ -70,10 +73,10 @@ class Sending:
         self._world = world
         self._request = request
         self._rest = rest
-        self._tried = tried
-        self._keys = keys = world.keys.get(target.provider.name)
         self._health = health = world.health.of(target.name, now)
+        keys = world.keys.get(target.provider.name) if world.keys else None
         if keys is not None:
+            self._keys, self._tried = keys, tried
             self.key = key = keys.pick(now, tried)
             if key is None:
                 raise keys.exhausted(now)
@@ -91,17 +94,21 @@ class Sending:
         request = world.proven_at_once(row, self._request) or await world.fetched(row, self._request)
         reply = self.reply = await world.upstream.send(request)
         self.first_byte_at = now = world.clock.monotonic()
-        scarce = used_up_seconds(reply.headers, world.clock.now_ns() // 1_000_000_000)
-        if scarce and self.key is not None:
-            self.key.scarce_until = now + scarce
-        elif scarce:
-            world.health.scarce(self.target.name, now, scarce)
+        if quota.told(reply.headers):
+            self._spare(quota.used_up_seconds(reply.headers, world.clock.now_ns() // 1_000_000_000), now)
         if reply.status != 200 and (not raw or self._another(reply.status, now)):
             body = await reply.read(UPSTREAM_ERROR_BYTES_MAX)
             raise self.provider.decode_error(reply.status, reply.headers, body)
         if self._rest:
             self.reply = reply = Parts(reply, self._request, self._rest, self._part)
         return reply
+
+    def _spare(self, scarce: float, now: float) -> None:
+        """Its quota is used up for so many seconds."""
+        if scarce and self.key is not None:
+            self.key.scarce_until = now + scarce
+        elif scarce:
+            self._world.health.scarce(self.target.name, now, scarce)
 
     async def _part(self, request: UpstreamRequest) -> UpstreamReply:
         """The head of the answer to a further part, with status 200. Raises as `reach`."""
@@ -164,12 +171,12 @@ def attempt(call: Call, target: Target, tried: list[ProviderKey]) -> Sending:
     """An attempt at a target, begun, from the client's original call; `tried` are the secrets it was made with before.
     Raises CallerError request.unsupported, and as Sending."""
     world, arrival, model = call.world, call.arrival, target.model
-    provider = world.provider_dialect(target.provider, call.client.name)
+    provider, common = world.address_to(target.provider, call.client.name)
     key = _prompt_key(world, call.draft, target) if model.prompt_cache else ""
     drop = arrival.options.drop_unsupported or model.drop_unsupported
     encoded = call.task.encode(target, provider, Terms(call.cap, drop, key))
-    request = _outgoing(call, target, provider, encoded)
-    rest = tuple([_outgoing(call, target, provider, one) for one in encoded.rest]) if encoded.rest else ()
+    request = _outgoing(call, target, provider, common, encoded)
+    rest = tuple([_outgoing(call, target, provider, common, one) for one in encoded.rest]) if encoded.rest else ()
     first = call.attempts == 1
     return Sending(world, target, provider, request, tried=tried, first=first, dropped=encoded.dropped, rest=rest)
 
@@ -182,8 +189,10 @@ def _prompt_key(world: World, draft: Draft, target: Target) -> str:
     ]
 
 
-def _outgoing(call: Call, target: Target, provider: ProviderDialect, encoded: Encoded) -> UpstreamRequest:
-    """The request, complete but for the credential."""
+def _outgoing(
+    call: Call, target: Target, provider: ProviderDialect, common: tuple[Header, ...], encoded: Encoded
+) -> UpstreamRequest:
+    """The request, complete but for the credential; `common` are the headers of every request to the provider."""
     row, timeouts = target.provider, target.model.timeouts
     headers = encoded.headers if encoded.media_type is None else (encoded.media_type, *encoded.headers)
     if provider.name in _FORWARDED and call.client.name is provider.name:
@@ -192,7 +201,7 @@ def _outgoing(call: Call, target: Target, provider: ProviderDialect, encoded: En
         row.origin,
         encoded.method,
         target.address(encoded.path),
-        call.world.provider_headers(row) + headers,
+        common + headers,
         encoded.body,
         PhaseTimeouts(timeouts.connect_seconds, timeouts.first_token_seconds, timeouts.idle_seconds, call.deadline),
         row.tls,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
-import msgspec
+from msgspec.structs import replace
 
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
@@ -126,6 +126,7 @@ class World:
         self.gap_calls = 0
         self._headers: dict[str, tuple[Header, ...]] = {}
         self._spoken: dict[tuple[str, DialectName], ProviderDialect] = {}
+        self._addressed: dict[tuple[str, DialectName], tuple[ProviderDialect, tuple[Header, ...]]] = {}
 
     @property
     def index(self) -> Index:
@@ -146,6 +147,7 @@ class World:
         self.answers.resize(index.snapshot.server.cache_bytes)
         self._headers = {}
         self._spoken = {}
+        self._addressed = {}
 
     def provider_dialect(self, provider: ProviderRow, client: DialectName) -> ProviderDialect:
         """The dialect in which a provider is spoken to, in the form its row asks for: the client's own where the
@@ -154,6 +156,14 @@ class World:
         found = self._spoken.get((provider.name, name))
         if found is None:
             found = self._spoken[provider.name, name] = self._providers(provider, name)
+        return found
+
+    def address_to(self, provider: ProviderRow, client: DialectName) -> tuple[ProviderDialect, tuple[Header, ...]]:
+        """`provider_dialect` and `provider_headers` in one."""
+        found = self._addressed.get((provider.name, client))
+        if found is None:
+            found = self.provider_dialect(provider, client), self.provider_headers(provider)
+            self._addressed[provider.name, client] = found
         return found
 
     def provider_headers(self, provider: ProviderRow) -> tuple[Header, ...]:
@@ -170,7 +180,7 @@ class World:
         credential = self.credentials.headers(provider, request)
         if not credential:
             return request if credential is not None else None
-        return msgspec.structs.replace(request, headers=request.headers + credential)
+        return replace(request, headers=request.headers + credential)
 
     async def proven(self, provider: ProviderRow, request: UpstreamRequest) -> UpstreamRequest:
         """The same, waiting where the credential must be fetched. Raises UpstreamError upstream.credential."""

@@ -74,37 +74,34 @@ class HttpUpstream:
 
     async def send(self, request: UpstreamRequest) -> Reply:
         """See ports.Upstream.send."""
-        started = self._clock.monotonic()
         timeouts = request.timeouts
-        remaining = timeouts.deadline - started
+        remaining = timeouts.deadline - self._clock.monotonic()
         if remaining <= 0:
             raise UpstreamError(Code.UPSTREAM_TIMEOUT, "No time is left for the provider.")
-        until = asyncio.get_running_loop().time() + remaining
+        now = asyncio.get_running_loop().time()
+        until = now + remaining
         key = request.origin, request.tls, request.proxy
         fresh = False
         while True:
             pool = self._pools.get(key) or self._open(key)
             head = pool.encoder.encode(request.method, request.target, request.headers, len(request.body))
             connection = None if fresh else pool.take()
-            connected = started
             if connection is None:
                 connection = await self._connected(pool, request, until, fresh=fresh)
-                connected = self._clock.monotonic()
-            reply = connection.start(head, request.body, timeouts.first_byte_seconds, timeouts.idle_seconds, until)
+                now = pool.now()
+            reply = connection.start(head, request.body, timeouts, now, until)
             try:
-                await reply.head()
-                break
-            except UpstreamError:
-                if not reply.stale:
-                    raise
-                assert not fresh  # a new connection is never stale
-                fresh = True
+                await reply.arrived
             except BaseException:
                 reply.close()
                 raise
-        reply.connect_ms = (connected - started) * 1e3
-        reply.first_byte_ms = (self._clock.monotonic() - connected) * 1e3
-        return reply
+            if reply.status:
+                return reply
+            if not reply.stale:
+                assert reply.failure is not None
+                raise reply.failure
+            assert not fresh  # a new connection is never stale
+            fresh = True
 
     async def connect(self, request: UpstreamRequest, protocols: Sequence[bytes]) -> Channel | Answer:
         """See ports.Upstream.connect."""

@@ -13,7 +13,7 @@ a transfer-encoding other than one `chunked`, a content-encoding, a body where n
 headers, interim answers, trailers or bytes that carry no body.
 
 Timers: one handle per connection, never armed beyond the deadline. Each phase only moves `_expires`; the handle is
-re-armed when it fires early, or when a phase ends sooner than it. So a request on a busy connection arms nothing.
+re-armed when it fires early, or when a phase ends sooner than it (`_timer_at`, endless where none is armed). So a request on a busy connection arms nothing.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from math import inf
 from typing import Final, Protocol, cast
 
 import httptools
@@ -28,6 +29,7 @@ import httptools
 from ostiary.core import limit
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
+from ostiary.gateway.ports import PhaseTimeouts
 from ostiary.net import tls
 from ostiary.net.reply import Reply
 from ostiary.transport.writes import Writes
@@ -48,6 +50,9 @@ class Keeper(Protocol):
         ...
 
 
+_FIELDS_MAX: Final = 2 * limit.UPSTREAM_HEADER_COUNT_MAX
+"""Names and values."""
+
 _PLAIN: Final = frozenset((b"", b"identity"))
 """Content codings that are none."""
 
@@ -60,16 +65,15 @@ class Connection(asyncio.Protocol):
     """See the module. `idle_since` and `born` are loop times, the pool's business."""
 
     __slots__ = (
-        "_answered",
         "_body_begun",
         "_breach",
         "_check_version",
         "_complete",
         "_deadline",
         "_expires",
+        "_fields",
         "_gathered_at",
         "_head_bytes",
-        "_headers",
         "_idle_seconds",
         "_informational",
         "_keep_alive",
@@ -103,17 +107,16 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: Reply | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._timer_at = inf
         self._expires = 0.0
         self._deadline = 0.0
         self._idle_seconds = 0.0
-        self._headers: list[Header] = []
+        self._fields: list[bytes] = []  # of a head or a trailer: a name, its value, the next name
         self._pieces: list[bytes] = []
         self.on_body: Callable[[bytes], None] = self._pieces.append  # a read may bring a thousand
         self._head_bytes = 0
         self._quiet_bytes = 0
         self._informational = 0
-        self._answered = False
         self._body_begun = False
         self._check_version = False
         self._complete = False
@@ -129,33 +132,29 @@ class Connection(asyncio.Protocol):
 
     # --- the client's side --------------------------------------------------------------------------------
 
-    def start(self, head: bytes, body: bytes, first_byte_seconds: float, idle_seconds: float, deadline: float) -> Reply:
-        """Write a request and return the reply it will fill. Only on an idle connection. `deadline` is loop time."""
+    def start(self, head: bytes, body: bytes, timeouts: PhaseTimeouts, now: float, deadline: float) -> Reply:
+        """Write a request and return the reply it will fill. Only on an idle connection. `now` and `deadline` are loop
+        times; the deadline holds in place of that of the timeouts."""
         transport = self._transport
         assert self._reply is None
         assert transport is not None
-        reply = Reply(self._loop, self)
-        self._reply = reply
-        self._headers = []
-        self._head_bytes = 0
-        self._quiet_bytes = 0
-        self._informational = 0
-        self._answered = False
-        self._body_begun = False
-        self._check_version = False
-        self._complete = False
-        self._gathered_at = self._writes.turns
-        if not body:
-            self._writes.add(transport, head)
-        elif len(body) <= _JOIN_BYTES_MAX:
-            self._writes.add(transport, head + body)
+        reply = self._reply = Reply(self._loop, self)
+        self._head_bytes = self._quiet_bytes = 0
+        self._body_begun = self._complete = False
+        if self._check_version:
+            self._check_version = False
+            self._informational = 0
+        if len(body) <= _JOIN_BYTES_MAX:
+            writes = self._writes
+            self._gathered_at = writes.turns
+            writes.add(transport, head + body)
         else:
-            transport.writelines((head, body))
             self._gathered_at = -1
-        self._idle_seconds = idle_seconds
+            transport.writelines((head, body))
+        self._idle_seconds = timeouts.idle_seconds
         self._deadline = deadline
-        expires = self._expires = self._loop.time() + first_byte_seconds
-        if self._timer is None or expires < self._timer_at or deadline < self._timer_at:
+        expires = self._expires = now + timeouts.first_byte_seconds
+        if expires < self._timer_at or deadline < self._timer_at:
             self._arm(expires)
         return reply
 
@@ -163,9 +162,11 @@ class Connection(asyncio.Protocol):
         """Whether an idle connection may carry another request: open, and nothing waits unread in its socket.
 
         A pending byte is an answer nobody asked for, a pending end means the server has closed; with TLS either
-        may be a mere session ticket, and a new connection is the cheap way to be sure.
+        may be a mere session ticket, and a new connection is the cheap way to be sure. However short a time it was
+        idle: a surplus comes right behind its answer, and would be given to whoever asks next.
         """
-        if self.closed or self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if self.closed or transport is None or transport.is_closing():
             return False
         return not self._poll.poll(0)  # a peek would cost an exception
 
@@ -198,6 +199,7 @@ class Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._timer_at = inf
 
     # --- asyncio's side -----------------------------------------------------------------------------------
 
@@ -216,14 +218,12 @@ class Connection(asyncio.Protocol):
             return
         began = self._body_begun
         if not began:
+            if not self._head_bytes and not data.startswith(b"HTTP/1.1 "):
+                self._check_version = True
+                if data[:1] != b"H":
+                    self._break("The provider's answer is not HTTP/1.1.")
+                    return
             self._head_bytes += len(data)
-            if not self._answered:
-                self._answered = True
-                if not data.startswith(b"HTTP/1.1 "):
-                    self._check_version = True
-                    if data[:1] != b"H":
-                        self._break("The provider's answer is not HTTP/1.1.")
-                        return
         parser = self._parser
         assert parser is not None
         try:
@@ -233,12 +233,10 @@ class Connection(asyncio.Protocol):
                 self._keep_alive = False  # bytes beyond the answer: the answer stands, the connection does not
             elif self._breach is None:
                 self._breach = _breach(f"The provider's answer is not valid HTTP ({error}).")
-        pieces = self._pieces
-        came = bool(pieces)
-        if came:
-            reply.body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-            pieces.clear()
-            if reply.received > limit.UPSTREAM_STREAM_BYTES_MAX:
+        body = b"".join(self._pieces)  # of one piece it makes no copy
+        if body:
+            self._pieces.clear()
+            if reply.body(body) > limit.UPSTREAM_STREAM_BYTES_MAX:
                 self._fail(
                     UpstreamError(
                         Code.UPSTREAM_TOO_LARGE,
@@ -256,7 +254,7 @@ class Connection(asyncio.Protocol):
             if self._head_bytes > limit.UPSTREAM_HEADER_BYTES_MAX:
                 self._break("The provider's headers are too long.")
             return
-        if not came:
+        if not body:
             self._passed_over(reply, len(data), began=began)
             return
         self._quiet_bytes = 0
@@ -305,7 +303,7 @@ class Connection(asyncio.Protocol):
         if reply is not None:
             if isinstance(exc, ssl.SSLError):
                 reply.failed(tls.failure(exc))
-            elif self._answered:
+            elif self._head_bytes:
                 reply.failed(UpstreamError(Code.UPSTREAM_CUT, "The provider's answer ended early."))
             else:
                 reply.failed(
@@ -323,15 +321,15 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer, which is dropped but counted."""
-        headers = self._headers
-        headers.append((name.lower(), value.rstrip(b" \t")))
-        if len(headers) > limit.UPSTREAM_HEADER_COUNT_MAX:
+        fields = self._fields
+        fields += name, value  # once per header: what can wait is done for all of them at the end of the head
+        if len(fields) > _FIELDS_MAX:
             self._refuse("The provider sends too many headers.")
 
     def on_headers_complete(self) -> None:
         """The end of a head."""
-        parser = self._parser
-        assert self._reply is not None
+        parser, reply = self._parser, self._reply
+        assert reply is not None
         assert parser is not None
         status = parser.get_status_code()
         if self._check_version and parser.get_http_version() not in ("1.1", "1.0"):
@@ -339,12 +337,13 @@ class Connection(asyncio.Protocol):
         if not 200 <= status <= 599:
             self._interim(status)
             return
-        headers = self._headers
-        self._headers = []
+        headers = _paired(self._fields)
+        self._fields.clear()
         self._until_eof = not self._framed(status, headers, parser)
         self._keep_alive = parser.should_keep_alive()
         self._body_begun = True
-        self._reply.head_arrived(status, tuple(headers))
+        reply.status = status
+        reply.headers = headers
 
     def _interim(self, status: int) -> None:
         """A head before the answer's own; refused where it is none."""
@@ -359,10 +358,10 @@ class Connection(asyncio.Protocol):
         """The end of an answer, or of an interim one."""
         if self._body_begun:
             self._complete = True
-        else:
-            self._headers = []
+        if self._fields:
+            self._fields.clear()  # of a trailer, or of an interim answer
 
-    def _framed(self, status: int, headers: list[Header], parser: httptools.HttpResponseParser) -> bool:
+    def _framed(self, status: int, headers: tuple[Header, ...], parser: httptools.HttpResponseParser) -> bool:
         """Whether the body's end is told by length or chunks (else by the connection's); refuses what is ambiguous."""
         fields = dict(headers)
         if len(fields) != len(headers):
@@ -433,6 +432,7 @@ class Connection(asyncio.Protocol):
 
     def _tick(self) -> None:
         self._timer = None
+        self._timer_at = inf
         if self._reply is None:
             return
         expires = self._deadline if self._paused else min(self._expires, self._deadline)
@@ -448,7 +448,18 @@ class Connection(asyncio.Protocol):
             self._fail(UpstreamError(Code.UPSTREAM_TIMEOUT, "The provider did not begin to answer in time."))
 
 
-def _joined(headers: list[Header]) -> dict[bytes, bytes]:
+def _paired(fields: list[bytes]) -> tuple[Header, ...]:
+    """The headers of a head as the parser told them, one by one: names in lower case, values without space at their ends.
+    Neither holds a line feed, so all names are put in lower case at once, and a value that ends in space is looked for
+    among all of them."""
+    values = fields[1::2]
+    lines = b"\n".join(values) + b"\n"
+    if b" \n" in lines or b"\t\n" in lines:
+        values = [value.rstrip(b" \t") for value in values]
+    return tuple(zip(b"\n".join(fields[::2]).lower().split(b"\n"), values, strict=True)) if fields else ()
+
+
+def _joined(headers: tuple[Header, ...]) -> dict[bytes, bytes]:
     """The fields of a head, each once: the values of one that comes again are a list (RFC 9110, section 5.3)."""
     fields: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -456,7 +467,7 @@ def _joined(headers: list[Header]) -> dict[bytes, bytes]:
     return fields
 
 
-def _size(headers: list[Header]) -> int:
+def _size(headers: tuple[Header, ...]) -> int:
     return sum(len(name) + len(value) for name, value in headers)
 
 

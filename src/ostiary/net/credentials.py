@@ -76,7 +76,9 @@ class ProviderCredentials:
 
     def headers(self, provider: ProviderRow, request: UpstreamRequest) -> tuple[Header, ...] | None:
         """See ports.Credentials.headers."""
-        kept = self._of(provider)
+        kept = self._last.get(provider.name)
+        if kept is None or kept.row is not provider:
+            kept = self._of(provider)
         if kept.expires_at is None and kept.headers is not None:
             return kept.headers
         good_for = kept.good_for(self._clock.now_ns() / _NS)
@@ -120,9 +122,6 @@ class ProviderCredentials:
 
     def _of(self, provider: ProviderRow) -> _Kept:
         """What is kept for this very row. A credential of other settings never serves it, whatever its name."""
-        kept = self._last.get(provider.name)
-        if kept is not None and kept.row is provider:
-            return kept
         key = _key(provider)
         kept = self._kept.get(key)
         if kept is None:

@@ -144,9 +144,10 @@ class Pool:
                 waiter.set_result(connection)
                 return
         connection.idle_since = now
-        self._idle.append(connection)
-        if len(self._idle) > limit.IDLE_CONNECTIONS_PER_DESTINATION_MAX:
-            self._idle.popleft().close()
+        idle = self._idle
+        idle.append(connection)
+        if len(idle) > limit.IDLE_CONNECTIONS_PER_DESTINATION_MAX:
+            idle.popleft().close()
         if self._timer is None:
             self._timer = self._loop.call_at(now + limit.IDLE_CONNECTION_SECONDS_MAX, self._sweep)
 

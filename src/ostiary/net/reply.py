@@ -1,6 +1,6 @@
 """An upstream's answer as its reader sees it: head, then body bytes as they arrive.
 
-The connection writes into it (`head_arrived`, `body`, `completed`, `failed`), one reader takes out of it. Bytes that
+The connection writes into it (`status` and `headers`, `body`, `completed`, `failed`), one reader takes out of it. Bytes that
 arrived before a failure are handed out first, then the failure. What is held is bounded: beyond
 UPSTREAM_BUFFER_BYTES_MAX the connection stops reading from its socket until the reader has taken what there is.
 """
@@ -24,35 +24,29 @@ class Line(Protocol):
 
 
 class Reply:
-    """Implements ports.UpstreamReply. One reader at a time."""
+    """Implements ports.UpstreamReply. One reader at a time.
+
+    `arrived` is done once the head is there (`status`), or will not come (`failure`): `stale` then says whether a
+    kept-alive connection turned out to be closed before any byte came."""
 
     # Defaults stand on the class: most answers change few of them.
     status: int = 0
     headers: tuple[Header, ...] = ()
-    connect_ms: float = 0.0
-    first_byte_ms: float = 0.0
     received: int = 0
     complete: bool = False
     stale: bool = False
-    _held: int = 0
-    _failure: OstiaryError | None = None
-    _waiter: "asyncio.Future[None] | None" = None
+    _taken: int = 0
+    _stopped: bool = False
+    failure: OstiaryError | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, line: Line) -> None:
         self._loop = loop
         self._line: Line | None = line
         self._pieces: list[bytes] = []
+        self.arrived = loop.create_future()
+        self._waiter: asyncio.Future[None] | None = self.arrived
 
     # --- the reader's side --------------------------------------------------------------------------------
-
-    async def head(self) -> None:
-        """Wait until status and headers are there. Raises what the connection failed with; `stale` then says
-        whether a kept-alive connection turned out to be closed before any byte came."""
-        while not self.status:
-            if self._failure is not None:
-                raise self._failure
-            waiter = self._waiter = self._loop.create_future()
-            await waiter
 
     async def chunk(self) -> bytes:
         """See ports.UpstreamReply.chunk."""
@@ -61,8 +55,8 @@ class Reply:
                 return self._take()
             if self.complete:
                 return b""
-            if self._failure is not None:
-                raise self._failure
+            if self.failure is not None:
+                raise self.failure
             waiter = self._waiter = self._loop.create_future()
             try:
                 await waiter
@@ -73,7 +67,9 @@ class Reply:
     async def read(self, bytes_max: int) -> bytes:
         """See ports.UpstreamReply.read."""
         if self.complete and self.received <= bytes_max:
-            return self._take() if self._pieces else b""
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+            return data
         announced = header(self.headers, b"content-length")
         pieces: list[bytes] = []
         total = 0
@@ -93,41 +89,37 @@ class Reply:
         self._pieces.clear()
         if self.complete:
             return
-        if self._failure is None:
-            self._failure = UpstreamError(Code.UPSTREAM_CUT, "The answer was closed before its end.")
+        if self.failure is None:
+            self.failure = UpstreamError(Code.UPSTREAM_CUT, "The answer was closed before its end.")
         line, self._line = self._line, None
         if line is not None:
             line.abort()
 
     def _take(self) -> bytes:
-        pieces = self._pieces
-        if len(pieces) == 1:
-            data = pieces.pop()
-        else:
-            data = b"".join(pieces)
-            pieces.clear()
-        if self._held > limit.UPSTREAM_BUFFER_BYTES_MAX and self._line is not None:
-            self._line.resume()
-        self._held = 0
+        data = b"".join(self._pieces)  # of one piece it makes no copy
+        self._pieces.clear()
+        self._taken = self.received
+        if self._stopped:
+            self._stopped = False
+            if self._line is not None:
+                self._line.resume()
         return data
 
     # --- the connection's side ----------------------------------------------------------------------------
 
-    def head_arrived(self, status: int, headers: tuple[Header, ...]) -> None:
-        """The head is complete. `wake` is called as for bytes of the body."""
-        self.status = status
-        self.headers = headers
-
-    def body(self, data: bytes) -> None:
-        """Some bytes of the body. `wake` is called once after all that one read from the socket brought."""
-        size = len(data)
+    def body(self, data: bytes) -> int:
+        """Some bytes of the body; gives how many came so far. `wake` is called once after all that one read from the
+        socket brought, head and body."""
         self._pieces.append(data)
-        self._held += size + _PIECE_OVERHEAD
-        self.received += size
+        received = self.received = self.received + len(data)
+        return received
 
     def full(self) -> bool:
         """Whether the connection must stop reading for now."""
-        return self._held > limit.UPSTREAM_BUFFER_BYTES_MAX
+        held = self.received - self._taken + len(self._pieces) * _PIECE_OVERHEAD
+        if held > limit.UPSTREAM_BUFFER_BYTES_MAX:
+            self._stopped = True
+        return self._stopped
 
     def wake(self) -> None:
         """Let the reader look again."""
@@ -141,12 +133,14 @@ class Reply:
         """The answer ended as it should; the connection is no longer this reply's."""
         self.complete = True
         self._line = None
-        self.wake()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def failed(self, error: OstiaryError, *, stale: bool = False) -> None:
         """The answer will not come to its end; the connection is gone."""
-        if self._failure is None:
-            self._failure = error
+        if self.failure is None:
+            self.failure = error
         self.stale = stale
         self._line = None
         self.wake()

@@ -24,8 +24,6 @@ class FakeReply:
     def __init__(self, owner: "FakeUpstream", request: UpstreamRequest, plan: Plan) -> None:
         self.status = plan.status
         self.headers: tuple[Header, ...] = tuple(plan.headers)
-        self.connect_ms = 0.0
-        self.first_byte_ms = plan.first_byte_seconds * 1e3
         self.closed = False
         self.ended = False
         self._owner = owner

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ostiary.core import limit
 from ostiary.core.error import Code, OstiaryError, UpstreamError
+from ostiary.gateway.ports import PhaseTimeouts
 from ostiary.net.connection import Connection
 from ostiary.transport.writes import Writes
 
@@ -75,7 +76,7 @@ class Rig:
 
     def start(self, body=b"", first_byte=5.0, idle=5.0, total=10.0, *, sent=True):
         now = asyncio.get_running_loop().time()
-        reply = self.connection.start(b"HEAD", body, first_byte, idle, now + total)
+        reply = self.connection.start(b"HEAD", body, PhaseTimeouts(5.0, first_byte, idle, 0.0), now, now + total)
         if sent:
             self.writes.flush()
         return reply
@@ -138,6 +139,52 @@ async def test_a_field_that_comes_again_counts_with_all_its_values(rig):
         one.close()
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.text("abXYZ-_09", min_size=1, max_size=8).map(lambda name: b"x-" + name.encode()),
+            st.text(" \tab\x7f:,\xe9", max_size=8).map(lambda value: value.encode("latin-1").replace(b"\x7f", b"z")),
+        ),
+        max_size=20,
+    ),
+    st.integers(min_value=1, max_value=60),
+)
+def test_headers_have_names_in_lower_case_and_values_without_space_around_them(fields, size):
+    answer = b"HTTP/1.1 204 No\r\n" + b"".join(b"%b:%b\r\n" % field for field in fields) + b"\r\n"
+
+    async def play():
+        rig = Rig(asyncio.get_running_loop())
+        reply = rig.start()
+        for place in range(0, len(answer), size):
+            rig.connection.data_received(answer[place : place + size])
+        assert reply.complete
+        assert reply.headers == tuple((name.lower(), value.strip(b" \t")) for name, value in fields)
+        rig.close()
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("trailer", [False, True])
+async def test_one_header_too_many_is_refused_before_the_head_ends(rig, trailer):
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+    reply = rig.start()
+    rig.connection.data_received(head if trailer else b"HTTP/1.1 200 OK\r\n")
+    rig.connection.data_received(b"a: b\r\n" * limit.UPSTREAM_HEADER_COUNT_MAX + b"c")
+    assert rig.transport.state == "open"
+    rig.connection.data_received(b": d\r\ne")
+    assert rig.transport.state == "aborted"
+    assert reply.failure.code == Code.UPSTREAM_PROTOCOL
+
+
+async def test_what_one_answer_said_does_not_count_for_the_next(rig):
+    for _ in range(2 * limit.UPSTREAM_INFORMATIONAL_MAX):
+        reply = rig.start()
+        rig.connection.data_received(ANSWERS["interim"][0])
+        assert await reply.read(5) == b"hello"
+        assert reply.headers == ((b"content-length", b"5"),)
+
+
 async def test_a_long_body_behind_a_head_in_one_read_is_no_long_head(rig):
     size = 2 * limit.UPSTREAM_HEADER_BYTES_MAX
     reply = rig.start()
@@ -171,11 +218,11 @@ async def test_an_answer_beyond_the_bound_is_refused_even_where_it_ends(rig, mon
 
 async def test_a_head_alone_wakes_who_waits_for_it(rig):
     reply = rig.start()
-    task = asyncio.get_running_loop().create_task(reply.head())
     await asyncio.sleep(0)
+    assert not reply.arrived.done()
     rig.connection.data_received(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n")
     async with asyncio.timeout(1):
-        await task
+        await reply.arrived
     assert reply.status == 200
 
 
@@ -189,7 +236,9 @@ async def test_no_phase_outlasts_the_deadline(rig, monkeypatch):
             rig.connection.data_received(head)
         with pytest.raises(UpstreamError) as caught:
             async with asyncio.timeout(1):
-                await one.read(2) if head else await one.head()
+                await one.arrived
+                assert one.status == (200 if head else 0)
+                await one.read(2)
         assert caught.value.code == Code.UPSTREAM_TIMEOUT
         rig.close()
         rig = Rig(asyncio.get_running_loop())
@@ -292,8 +341,9 @@ async def test_a_loss_before_any_byte_is_stale_only_on_a_used_connection():
 async def test_aborting_fails_the_reply(rig):
     reply = rig.start()
     rig.connection.abort()
-    with pytest.raises(UpstreamError):
-        await reply.head()
+    await reply.arrived
+    assert reply.status == 0
+    assert reply.failure.code == Code.UPSTREAM_CUT
 
 
 @settings(max_examples=300, deadline=None)
@@ -330,9 +380,9 @@ def test_no_bytes_whatever_make_it_raise_or_hang(pieces):
         rig.connection.eof_received()
         rig.connection.connection_lost(None)
         with contextlib.suppress(OstiaryError):
-            await reply.head()
+            await reply.arrived
             await reply.read(1_000)
-        assert reply.complete or reply._failure is not None
+        assert reply.complete or reply.failure is not None
         assert len(rig.keeper.kept) <= 1
         rig.close()
 

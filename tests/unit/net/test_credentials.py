@@ -47,7 +47,6 @@ class Store:
 
 class Reply:
     headers = ()
-    connect_ms = first_byte_ms = 0.0
 
     def __init__(self, status, body):
         self.status, self.body, self.closed = status, body, False

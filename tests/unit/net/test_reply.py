@@ -32,7 +32,7 @@ CUT = UpstreamError(Code.UPSTREAM_CUT, "cut")
 
 
 async def test_pieces_that_wait_are_joined(reply):
-    reply.head_arrived(200, ())
+    reply.status = 200
     for piece in (b"a", b"b", b"c"):
         reply.body(piece)
     assert await reply.chunk() == b"abc"
@@ -41,7 +41,7 @@ async def test_pieces_that_wait_are_joined(reply):
 
 
 async def test_a_failure_comes_after_the_bytes_before_it_and_again(reply):
-    reply.head_arrived(200, ())
+    reply.status = 200
     reply.body(b"a")
     reply.failed(CUT)
     assert await reply.chunk() == b"a"
@@ -51,7 +51,7 @@ async def test_a_failure_comes_after_the_bytes_before_it_and_again(reply):
 
 
 async def test_a_reader_who_waits_is_woken(reply):
-    reply.head_arrived(200, ())
+    reply.status = 200
     for act, got in ((lambda: (reply.body(b"x"), reply.wake()), b"x"), (reply.completed, b"")):
         task = asyncio.get_running_loop().create_task(reply.chunk())
         await asyncio.sleep(0)
@@ -81,7 +81,7 @@ async def test_small_pieces_count_for_what_they_cost(reply):
 
 @pytest.mark.parametrize(("length", "read"), [(b"3", b"abc"), (None, b"abc")])
 async def test_read_gives_the_whole(reply, length, read):
-    reply.head_arrived(200, ((b"content-length", length),) if length else ())
+    reply.status, reply.headers = 200, ((b"content-length", length),) if length else ()
     reply.body(b"abc")
     task = asyncio.get_running_loop().create_task(reply.read(3))
     await asyncio.sleep(0)
@@ -91,7 +91,7 @@ async def test_read_gives_the_whole(reply, length, read):
 
 @pytest.mark.parametrize("length", [b"4", b"9" * 30])
 async def test_an_announced_length_beyond_the_bound_is_refused_before_a_byte(reply, line, length):
-    reply.head_arrived(200, ((b"content-length", length),))
+    reply.status, reply.headers = 200, ((b"content-length", length),)
     with pytest.raises(UpstreamError) as caught:
         await reply.read(3)
     assert caught.value.code == Code.UPSTREAM_TOO_LARGE
@@ -99,7 +99,7 @@ async def test_an_announced_length_beyond_the_bound_is_refused_before_a_byte(rep
 
 
 async def test_a_complete_answer_beyond_the_bound_is_refused(reply):
-    reply.head_arrived(200, ())
+    reply.status = 200
     reply.body(b"abcd")
     reply.completed()
     with pytest.raises(UpstreamError) as caught:

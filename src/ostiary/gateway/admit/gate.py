@@ -116,7 +116,11 @@ class Gate:
 
     def leave(self) -> None:
         """Give a place back."""
-        self.room.leave(self._clock.monotonic())
+        room = self.room
+        if room.in_flight < room.bound and not room.waiting:
+            room.in_flight -= 1  # as `Room.leave` has it, which wants to know the time for all else
+            return
+        room.leave(self._clock.monotonic())
 
     def resize(self, row: GateRow) -> None:
         """Take another row."""
@@ -171,7 +175,8 @@ class Gates:
     @property
     def tight(self) -> bool:
         """Whether a new call may have to be refused: nothing else need be asked while this is False."""
-        return self.worker.room.waiting > 0 or self.pressure.high or self.memory_short
+        pressure = self.pressure
+        return self.worker.room.waiting > 0 or pressure.lag_seconds > pressure.bound_seconds or self.memory_short
 
     def check(self, queued: Queued) -> None:
         """Refuse a call on its head alone: before its body is read. Raises GatewayError gateway.overloaded."""

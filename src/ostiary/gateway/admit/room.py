@@ -164,10 +164,11 @@ class Room:
 
     def take(self, now: float) -> bool:
         """A place at once, where there is one and nobody waits for it."""
-        if self.in_flight >= self.bound or self.waiting:
+        in_flight, bound = self.in_flight + 1, self.bound
+        if in_flight > bound or self.waiting:
             return False
-        self.in_flight += 1
-        if self.in_flight >= self.bound:
+        self.in_flight = in_flight
+        if in_flight == bound:
             self._drain.full(now, full=True)
         return True
 

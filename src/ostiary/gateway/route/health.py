@@ -144,7 +144,9 @@ class TargetHealth:
         self.in_flight -= 1
         self._failures = 0
         self.spared_until = 0.0
-        self._count(now, failed=False)
+        if now - self._window_at > _WINDOW_SECONDS:
+            self._window_begins(now)
+        self._window_calls += 1
         # The latency follows its 90th percentile: up by much when it is exceeded, down by little otherwise, in steps of
         # its own size, so that what is old fades.
         latency = self.latency_seconds
@@ -231,9 +233,12 @@ class TargetHealth:
 
     def _count(self, now: float, *, failed: bool) -> None:
         if now - self._window_at > _WINDOW_SECONDS:
-            self._window_at, self._window_calls, self._window_failed = now, 0, 0
+            self._window_begins(now)
         self._window_calls += 1
         self._window_failed += failed
+
+    def _window_begins(self, now: float) -> None:
+        self._window_at, self._window_calls, self._window_failed = now, 0, 0
 
 
 class Health:

@@ -20,17 +20,20 @@ _DURATION: Final = re.compile(rb"(?:(\d{1,4})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(
 _UNIT_SECONDS: Final = (3_600.0, 60.0, 1.0, 0.001)
 
 
+def told(headers: Iterable[Header]) -> bool:
+    """Whether an answer may say anything of a quota: said by few, and looked for in every answer."""
+    return _REMAINING in b"\n".join(dict(headers))
+
+
 def used_up_seconds(headers: Iterable[Header], now_seconds: float) -> float:
     """For how long the quota of an answer's provider is used up, at most QUOTA_REST_SECONDS_MAX; 0.0 where there is
-    something left or nothing is said. `now_seconds` since 1970."""
-    told = dict(headers)
-    if _REMAINING not in b"\n".join(told):  # said by few, and looked for in every answer
-        return 0.0
+    something left or nothing is said, as `told` has it. `now_seconds` since 1970."""
+    fields = dict(headers)
     longest = 0.0
-    for name, value in told.items():
+    for name, value in fields.items():
         if _REMAINING not in name or value.strip() != b"0" or not name.startswith((_OPENAI, _ANTHROPIC)):
             continue
-        reset = told.get(name.replace(b"remaining", b"reset"))
+        reset = fields.get(name.replace(b"remaining", b"reset"))
         seconds = QUOTA_REST_SECONDS if reset is None else _seconds(reset.strip(), now_seconds)
         longest = max(longest, min(seconds, QUOTA_REST_SECONDS_MAX))
     return longest

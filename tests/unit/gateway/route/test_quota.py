@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.core.limit import QUOTA_REST_SECONDS, QUOTA_REST_SECONDS_MAX
-from ostiary.gateway.route.quota import used_up_seconds
+from ostiary.gateway.route.quota import told, used_up_seconds
 
 NOW = 1_700_000_000.0
 
@@ -50,3 +50,22 @@ def test_a_quota_is_used_up_until_it_is_reset(headers, seconds):
 def test_whatever_a_provider_says_the_rest_is_bounded(remaining, reset):
     headers = [(b"x-ratelimit-remaining-requests", remaining), (b"x-ratelimit-reset-requests", reset)]
     assert 0.0 <= used_up_seconds(headers, NOW) <= QUOTA_REST_SECONDS_MAX
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["x-ratelimit-", "anthropic-ratelimit-", "x-"]),
+            st.sampled_from(
+                ["remaining-requests", "requests-remaining", "reset-requests", "limit-tokens", "remainder"]
+            ),
+            st.sampled_from([b"0", b"1", b"6s", b""]),
+        ),
+        max_size=6,
+    )
+)
+def test_of_an_answer_that_tells_nothing_no_quota_is_used_up(fields):
+    headers = [((family + name).encode(), value) for family, name, value in fields]
+    assert told(headers) is any(b"remaining" in name for name, _ in headers)
+    if not told(headers):
+        assert used_up_seconds(headers, NOW) == 0.0
