@@ -488,7 +488,8 @@ class Connection(asyncio.Protocol):
         if self._task is None:
             self._close()
             return
-        self._task.cancel(why)
+        # Behind its first step: a task that is cancelled before runs nothing, not even what gives its place back.
+        self._loop.call_soon(self._task.cancel, why)
         if why is SHED and self._current is not None:
             self._closing, self._current.keep_alive = True, False
             if self._resume is not None:
