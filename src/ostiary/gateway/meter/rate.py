@@ -96,8 +96,11 @@ class Rates:
         if not cells:
             return None
         found = cells[0]
+        tats = [*map(self._tat.get, map(_name, cells), repeat(now))]
+        if max(tats) <= now:  # nothing is owed: as most of the time
+            return found, found.burst, 0.0
         least, reset = float(found.burst), 0.0
-        for cell, tat in zip(cells, map(self._tat.get, map(_name, cells), repeat(now)), strict=True):
+        for cell, tat in zip(cells, tats, strict=True):
             if tat > now:  # of the others the first has the least room
                 room = cell.burst - (tat - now) * cell.rate / _MINUTE
                 if room < least:

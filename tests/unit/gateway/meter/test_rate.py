@@ -108,3 +108,19 @@ def test_a_refusal_by_one_kind_takes_nothing_of_the_others():
     assert limits.open_count == 1
     for _ in range(4):
         limits.take([scope], 1, 0.0)
+
+
+@given(st.lists(st.tuples(st.integers(1, 6_000), st.integers(1, 50), st.floats(-5, 5)), min_size=1, max_size=5))
+def test_the_tightest_limit_is_the_one_with_the_least_room(given_):
+    rates, now = Rates(), 1_000.0
+    cells = sorted((Cell(f"{at}", rate, burst, 1) for at, (rate, burst, _) in enumerate(given_)), key=lambda c: c.burst)
+    for at, (_, _, owed) in enumerate(given_):
+        rates.told(f"{at}", now + owed, now)
+
+    def room(cell):
+        return cell.burst - max(rates.tat(cell.name) - now, 0.0) * cell.rate / 60
+
+    cell, left, reset = rates.tightest(cells, now)
+    assert room(cell) == min(map(room, cells))
+    assert left == max(int(room(cell) + 1e-9), 0)
+    assert reset == max(rates.tat(cell.name) - now, 0.0)
