@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import uvloop
 
 from ostiary.bootstrap.job import OpsJob
 from ostiary.bootstrap.notifier import Notifier
@@ -326,7 +327,8 @@ def main(argument: str) -> int:
         return await Ops(job).run()
 
     try:
-        done = asyncio.run(work())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            done = runner.run(work())
     except OperatorError as error:
         _log.error("cannot_start", reason=error.message)
         return 2
