@@ -67,7 +67,8 @@ class Opened(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
     """One try at one target. `reason` is the code of its failure, or empty, and `provider_code` the provider's own
-    word for it. `credential` names the secret it was made with, where its provider has several. Times are milliseconds."""
+    word for it. `credential` names the secret it was made with, where its provider has several. Times are milliseconds;
+    `connect_ms` has a place in the form and is not measured."""
 
     target: str
     status: int = 0
