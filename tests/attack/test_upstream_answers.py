@@ -51,6 +51,10 @@ class Played:
     async def chunk(self):
         return next(self.left, b"")
 
+    async def pour(self, take):
+        while take(next(self.left, b"")):
+            pass
+
     async def read(self, bytes_max):
         return b"".join(self.left)[:bytes_max]
 

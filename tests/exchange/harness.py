@@ -206,13 +206,12 @@ class RecordingSink:
         self.started.set()
         self.status, self.headers = status, dict(headers)
 
-    async def write(self, data):
+    def write(self, data):
         assert not self.ended
         self.pieces.append(data)
         self.records_at.append(len(self._journal.records))
         self.wrote.set()
-        if self.pause is not None:
-            await self.pause()
+        return None if self.pause is None else self.pause()
 
     def end(self):
         assert not self.ended

@@ -169,6 +169,10 @@ class Silent:
     async def chunk(self):
         return self.left.pop(0) if self.left else b""
 
+    async def pour(self, take):
+        while take(self.left.pop(0) if self.left else b""):
+            pass
+
     def close(self):
         pass
 

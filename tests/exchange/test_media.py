@@ -395,6 +395,10 @@ async def test_a_stream_that_was_asked_for_may_be_answered_whole():
         async def chunk(self):
             return self.left.pop(0) if self.left else b""
 
+        async def pour(self, take):
+            while take(self.left.pop(0) if self.left else b""):
+                pass
+
         def close(self):
             pass
 

@@ -149,6 +149,10 @@ async def test_usage_that_the_answer_shows_is_costed():
         async def chunk(self):
             return self.left.pop(0) if self.left else b""
 
+        async def pour(self, take):
+            while take(self.left.pop(0) if self.left else b""):
+                pass
+
         def close(self):
             pass
 

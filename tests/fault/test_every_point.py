@@ -76,7 +76,7 @@ class FaultySink(RecordingSink):
     async def write(self, data):
         async def act():
             if not self.gone:
-                await super(FaultySink, self).write(data)
+                super(FaultySink, self).write(data)
 
         # A sink has no faults of its own: a client that cannot be written to is gone.
         if self.points.fault in ("port", "unforeseen"):

@@ -8,7 +8,8 @@ from typing import Final
 
 from ostiary.bootstrap.job import AnswersJob
 from ostiary.core.error import Code, OperatorError
-from ostiary.gateway.ports import AnswerCache, Clock, Random
+from ostiary.core.port import Clock, Random
+from ostiary.gateway.ports import AnswerCache
 
 _MODULE: Final = "ostiary.store.redis.answers"
 _SEAL: Final = b"the seal of kept answers"

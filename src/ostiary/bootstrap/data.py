@@ -37,6 +37,7 @@ from ostiary.core.limit import (
     SECRETS_POLL_SECONDS,
     SNAPSHOT_POLL_SECONDS,
 )
+from ostiary.core.port import Clock
 from ostiary.gateway.admit.idempotency import IdempotencyKeys
 from ostiary.gateway.admit.ticket import Tickets
 from ostiary.gateway.admit.watch import LoopWatch
@@ -54,7 +55,7 @@ from ostiary.gateway.dialect.openai import OpenAI
 from ostiary.gateway.dialect.responses import Responses
 from ostiary.gateway.edge.app import Gateway
 from ostiary.gateway.meter.hold import Holds
-from ostiary.gateway.ports import Clock, Journal
+from ostiary.gateway.ports import Journal
 from ostiary.gateway.route.plan import Strategy
 from ostiary.gateway.route.strategies.cheapest import cheapest
 from ostiary.gateway.route.strategies.least_busy import least_busy

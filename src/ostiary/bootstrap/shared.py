@@ -9,8 +9,9 @@ from ostiary.bootstrap.ledger import spent_by
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.event import BudgetAlert
 from ostiary.core.limit import EXCHANGE_SECONDS_MAX
+from ostiary.core.port import Clock, Random
 from ostiary.gateway.counting.shared import SharedCounters
-from ostiary.gateway.ports import Clock, Counters, Observer, Random
+from ostiary.gateway.ports import Counters, Observer
 from ostiary.snapshot.index import Index
 from ostiary.store.journal.layout import origins
 

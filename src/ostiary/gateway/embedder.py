@@ -63,7 +63,7 @@ class Listener:
         del status, headers, keepalive
         self.begun = True
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Nothing."""
 
     def end(self) -> None:

@@ -38,6 +38,7 @@ from ostiary.gateway.audit.draft import Draft
 from ostiary.gateway.cache.recall import SEMANTIC, Recall, Recollection
 from ostiary.gateway.degrade import ready_answer
 from ostiary.gateway.dialect import ProviderDialect
+from ostiary.gateway.flow import Flow
 from ostiary.gateway.guard.screen import screen_request
 from ostiary.gateway.handover import ACCEPTED
 from ostiary.gateway.heading import joined, limits, similar, told
@@ -379,7 +380,8 @@ class Exchange:
             return
         sink.begin(200, headers, keepalive=kept.keepalive)
         for piece in kept.pieces:
-            await sink.write(piece)
+            if (waits := sink.write(piece)) is not None:
+                await waits
         sink.end()
 
     async def _repeat(self, again: Again) -> None:
@@ -397,7 +399,8 @@ class Exchange:
                 return
             sink.begin(again.status, headers, keepalive=again.keepalive)
             async for piece in again.pieces():
-                await sink.write(piece)
+                if (waits := sink.write(piece)) is not None:
+                    await waits
             if (waits := self._succeed(again.status)) is not None:
                 await waits
             sink.end()
@@ -427,42 +430,32 @@ class Exchange:
             recollection.restart()
         self.carrier = relay = self.task.relay(target, provider, self._seconds(), reply.status, reply.headers)
         digest = self.world.digests.running()
-        waiting: list[bytes] | None = []
+        flow = Flow(relay, sink, digest, recollection)
         begin = functools.partial(self._begin_stream, relay)
         silent = self.world.clock.monotonic() - draft.first_byte_at
         commit = asyncio.get_running_loop().call_later(max(COMMIT_AFTER_SECONDS - silent, 0.0), begin)
         self.world.open_streams += 1
         try:
-            while True:
-                piece = relay.feed(await reply.chunk())
-                data = piece.data
-                digest.update(data)
-                if waiting is not None:
-                    waiting.append(data)
-                    if not (piece.content or piece.ended or sink.begun):
-                        continue
-                    if piece.ended and not (piece.content or sink.begun) and self.grant.model.checks is not None:
+            ended = False
+            while not ended:
+                ended = await flow.run(reply)
+                if not flow.open:
+                    if not (flow.content or sink.begun) and self.grant.model.checks is not None:
                         check_silence(self, self.grant.model.checks)
-                    data, waiting = b"".join(waiting), None
                     draft.first_content_at = self.world.clock.monotonic()
                     draft.told_by(relay.response_model, relay.finish_reason)
-                if piece.ended:
+                if ended:
                     self._learn(relay, digest)
                     self.charge(target, relay.usage, self.produced_bytes)
                     self._note_attempt(target, None)
                     if (waits := self._succeed(relay.status)) is not None:
                         await waits
-                if recollection is not None:
-                    recollection.collect(data)
-                    if piece.ended:
+                    if recollection is not None:
                         await self._keep(recollection, relay.headers, relay.keepalive)
                 if not sink.begun:
                     begin()
-                relay.wrote(data)
-                await sink.write(data)
-                if piece.ended:
-                    sink.end()
-                    return
+                await flow.let_out()
+            sink.end()
         except BaseException as error:
             # What was produced is charged for. A target that failed before producing anything is not.
             self._learn(relay, digest)
@@ -547,7 +540,8 @@ class Exchange:
             if told is None:
                 self.sink.abort()  # ended in good order, half of it would pass for the whole
                 return
-            await self.sink.write(told)
+            if (waits := self.sink.write(told)) is not None:
+                await waits
             self.sink.end()
             return
         answer = self.client.encode_error(error, draft.request_id)

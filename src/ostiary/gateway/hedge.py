@@ -10,6 +10,7 @@ Guaranteed here, each proven in tests/exchange/test_hedge.py:
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ostiary.core.call import Operation
@@ -87,6 +88,13 @@ class Replayed:
     async def chunk(self) -> bytes:
         """See ports.UpstreamReply."""
         return self._pieces.popleft() if self._pieces else await self._reply.chunk()
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """See ports.UpstreamReply."""
+        while self._pieces:
+            if not take(self._pieces.popleft()):
+                return
+        await self._reply.pour(take)
 
     async def read(self, bytes_max: int) -> bytes:
         """See ports.UpstreamReply."""

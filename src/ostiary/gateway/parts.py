@@ -50,6 +50,10 @@ class Parts:
         """Never asked for: such an answer is read whole."""
         raise UpstreamError(Code.UPSTREAM_PROTOCOL, "An answer in parts does not stream.")
 
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """As `chunk`."""
+        take(await self.chunk())
+
     async def read(self, bytes_max: int) -> bytes:
         """See ports.UpstreamReply. Asks for the further parts meanwhile, and raises as that does."""
         left = bytes_max

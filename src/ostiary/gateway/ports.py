@@ -4,7 +4,7 @@ Each method's docstring states what holds under failure. Nothing here does I/O.
 """
 
 from array import array
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -12,46 +12,9 @@ import msgspec
 from ostiary.core.call import DialectName, Operation
 from ostiary.core.event import Closed, Kind
 from ostiary.core.http import Answer, Header, Origin
-from ostiary.core.port import Clock, Ids, Random
 from ostiary.core.principal import Principal
 from ostiary.core.secret import Secret
 from ostiary.snapshot.tables import ProviderRow, SecretRef, TlsRow
-
-__all__ = [
-    "AnswerCache",
-    "BudgetAnswer",
-    "BudgetBatch",
-    "CacheKey",
-    "Channel",
-    "Clock",
-    "Counters",
-    "Credentials",
-    "Embedder",
-    "Granted",
-    "Ids",
-    "Journal",
-    "Kept",
-    "KeyRing",
-    "Lent",
-    "LimitAnswer",
-    "LimitBatch",
-    "LimitTake",
-    "LimitVerdict",
-    "Observer",
-    "Other",
-    "PhaseTimeouts",
-    "Random",
-    "RateCell",
-    "Receipt",
-    "Secrets",
-    "Sink",
-    "Slot",
-    "Stated",
-    "Upstream",
-    "UpstreamReply",
-    "UpstreamRequest",
-    "Want",
-]
 
 
 class PhaseTimeouts(msgspec.Struct, frozen=True):
@@ -90,6 +53,14 @@ class UpstreamReply(Protocol):
 
         Raises UpstreamError: upstream.timeout (idle or total), upstream.cut, upstream.protocol, upstream.too_large.
         Cancelling the awaiting task leaves the reply usable only for `close`.
+        """
+        ...
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Give each piece to `take` as it arrives, b"" at the end, until it gives False: it is called between turns of the
+        awaiting task, so that a piece wakes nobody. What it has been given it has taken, whatever it gives.
+
+        Raises as `chunk`, and what `take` raises.
         """
         ...
 
@@ -433,9 +404,9 @@ class Sink(Protocol):
         """Start a streamed answer. `keepalive` is sent whenever nothing else was for a while, until the end."""
         ...
 
-    async def write(self, data: bytes) -> None:
-        """Send a piece. Waits while the client reads slower than we write; beyond the bound of core/limit.py the
-        connection is dropped and the task cancelled."""
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        """Send a piece. Gives what must be awaited before anything else is sent, where the client reads slower than we
+        write; beyond the bound of core/limit.py the connection is dropped and the task cancelled."""
         ...
 
     def end(self) -> None: ...

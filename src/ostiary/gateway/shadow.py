@@ -42,7 +42,7 @@ class Nobody:
         del status, headers, keepalive
         self.begun = True
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         """Nothing."""
 
     def end(self) -> None:

@@ -4,7 +4,7 @@ back without the work being lost or done twice."""
 import asyncio
 import re
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Final
 
 from ostiary.core.http import Header
@@ -54,14 +54,17 @@ class Tape:
             self.recording.begin(head)
         self._put(head)
 
-    async def write(self, data: bytes) -> None:
-        """See Sink. Waits while a client that is there reads slower than this."""
+    def write(self, data: bytes) -> Awaitable[None] | None:
+        """See Sink. A client that is not there is not waited for."""
         if self._numbered:
             data = self._number_events(data)
         elif self.recording is not None and data:
             self.recording.piece(data)
         if data:
             self._put(data)
+        return self._room() if self._queued > DETACHED_BYTES_MAX and not self._left else None
+
+    async def _room(self) -> None:
         while self._queued > DETACHED_BYTES_MAX and not self._left:
             self._taken.clear()
             await self._taken.wait()
@@ -110,7 +113,8 @@ class Tape:
             if isinstance(one, bytes):
                 self._queued -= len(one)
                 self._taken.set()
-                await sink.write(one)
+                if (waits := sink.write(one)) is not None:
+                    await waits
             elif isinstance(one, tuple):
                 sink.answer(*one)
                 return

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from ostiary.core.call import DialectName
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Header
+from ostiary.core.port import Clock, Ids, Random
 from ostiary.core.principal import Principal
 from ostiary.gateway.admit.bounds import Options
 from ostiary.gateway.admit.gate import Gates
@@ -29,13 +30,10 @@ from ostiary.gateway.meter.limits import Limits
 from ostiary.gateway.policy.access import Grants
 from ostiary.gateway.ports import (
     AnswerCache,
-    Clock,
     Credentials,
     Embedder,
-    Ids,
     Journal,
     Observer,
-    Random,
     ReplayStore,
     Upstream,
     UpstreamRequest,

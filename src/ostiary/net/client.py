@@ -16,8 +16,9 @@ from typing import Final
 from ostiary.core import limit
 from ostiary.core.error import Code, GatewayError, UpstreamError
 from ostiary.core.http import Answer, Origin
+from ostiary.core.port import Clock
 from ostiary.core.secret import Secret
-from ostiary.gateway.ports import Channel, Clock, UpstreamRequest
+from ostiary.gateway.ports import Channel, UpstreamRequest
 from ostiary.net import address
 from ostiary.net.connection import Connection
 from ostiary.net.dial import Dialer, ProxyCredential

@@ -17,8 +17,9 @@ from typing import Final
 from ostiary.core import limit
 from ostiary.core.error import Code, OperatorError, OstiaryError, UpstreamError
 from ostiary.core.http import Header, Origin
+from ostiary.core.port import Clock
 from ostiary.core.secret import Secret
-from ostiary.gateway.ports import Clock, PhaseTimeouts, Secrets, Upstream, UpstreamRequest
+from ostiary.gateway.ports import PhaseTimeouts, Secrets, Upstream, UpstreamRequest
 from ostiary.gateway.provider.auth.header import credential_headers
 from ostiary.gateway.provider.auth.sigv4 import Signer
 from ostiary.gateway.provider.auth.source import is_fetched, source_of

@@ -6,6 +6,7 @@ UPSTREAM_BUFFER_BYTES_MAX the connection stops reading from its socket until the
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from ostiary.core import limit
@@ -38,13 +39,14 @@ class Reply:
     _taken: int = 0
     _stopped: bool = False
     failure: OstiaryError | None = None
+    _receiver: Callable[[bytes], bool] | None = None
 
     def __init__(self, loop: asyncio.AbstractEventLoop, line: Line) -> None:
         self._loop = loop
         self._line: Line | None = line
         self._pieces: list[bytes] = []
-        self.arrived = loop.create_future()
-        self._waiter: asyncio.Future[None] | None = self.arrived
+        self.arrived: asyncio.Future[bool] = loop.create_future()
+        self._waiter: asyncio.Future[bool] | None = self.arrived
 
     # --- the reader's side --------------------------------------------------------------------------------
 
@@ -63,6 +65,29 @@ class Reply:
             except asyncio.CancelledError:
                 self.close()
                 raise
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """See ports.UpstreamReply.pour."""
+        while True:
+            if self._pieces:
+                if not take(self._take()):
+                    return
+            elif self.complete:
+                take(b"")
+                return
+            elif self.failure is not None:
+                raise self.failure
+            else:
+                waiter = self._waiter = self._loop.create_future()
+                self._receiver = take
+                try:
+                    if await waiter:
+                        return
+                except asyncio.CancelledError:
+                    self.close()
+                    raise
+                finally:
+                    self._receiver = None
 
     async def read(self, bytes_max: int) -> bytes:
         """See ports.UpstreamReply.read."""
@@ -122,12 +147,23 @@ class Reply:
         return self._stopped
 
     def wake(self) -> None:
-        """Let the reader look again."""
+        """Let the reader have what there is, or look again."""
         waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is None:
+            return
+        enough = False
+        if self._receiver is not None and self._pieces and not waiter.done():
+            try:
+                enough = not self._receiver(self._take())
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the reader's
+                self._waiter = None
+                waiter.set_exception(error)
+                return
+            if not enough and self.failure is None:
+                return
+        self._waiter = None
+        if not waiter.done():
+            waiter.set_result(enough)
 
     def completed(self) -> None:
         """The answer ended as it should; the connection is no longer this reply's."""
@@ -135,7 +171,7 @@ class Reply:
         self._line = None
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(False)
 
     def failed(self, error: OstiaryError, *, stale: bool = False) -> None:
         """The answer will not come to its end; the connection is gone."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 
 from ostiary.core import limit
 from ostiary.core.error import Code, UpstreamError
-from ostiary.gateway.ports import Clock
+from ostiary.core.port import Clock
 from ostiary.net import address
 
 Lookup = Callable[[str, int], Sequence[str]]

@@ -13,7 +13,7 @@ from typing import Final
 
 from ostiary.core import limit
 from ostiary.core.error import Code, UpstreamError
-from ostiary.gateway.ports import Clock
+from ostiary.core.port import Clock
 from ostiary.snapshot.tables import TlsRow
 
 Stamp = tuple[tuple[int, int, int], ...]

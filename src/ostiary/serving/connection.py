@@ -10,7 +10,7 @@ the last of its connection: a byte behind it, before the offer is taken, drops t
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -553,12 +553,11 @@ class Connection(asyncio.Protocol):
         self._keepalive = keepalive
         self._keepalive_at = self._loop.time() + STREAM_KEEPALIVE_SECONDS
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> Awaitable[None] | None:
         if self.gone or not data:
-            return
+            return None
         self._write_chunk(data)
-        if self._resume is not None:
-            await self._resume
+        return self._resume
 
     def end(self) -> None:
         self._keepalive = b""

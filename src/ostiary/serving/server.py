@@ -14,7 +14,8 @@ from ostiary.core.limit import (
     RESET_BYTES_MIN,
     UNSENT_BYTES_MAX,
 )
-from ostiary.gateway.ports import SHED, Clock
+from ostiary.core.port import Clock
+from ostiary.gateway.ports import SHED
 from ostiary.serving import Application, Peer
 from ostiary.serving.connection import Connection
 from ostiary.transport.writes import Writes

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.http import Answer, Header
-from ostiary.gateway.ports import Clock, UpstreamRequest
+from ostiary.core.port import Clock
+from ostiary.gateway.ports import UpstreamRequest
 from ostiary.simulator.behaviour import Behaviour, Ending, Piece, Plan, Received
 from ostiary.simulator.provider import Provider, Script
 from ostiary.simulator.realtime import Halt, Out, RealtimeSession
@@ -56,6 +57,11 @@ class FakeReply:
             case Ending.STALL:
                 self._owner.spend(float("inf"), timeouts.idle_seconds, timeouts.deadline, "paused its answer")
         raise UpstreamError(Code.UPSTREAM_CUT, "The provider's answer ended early.")
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """See ports.UpstreamReply.pour."""
+        while take(await self.chunk()) and not self.ended:
+            pass
 
     async def read(self, bytes_max: int) -> bytes:
         """See ports.UpstreamReply.read."""

@@ -2,10 +2,10 @@
 
 from ostiary.core.error import Code, GatewayError
 from ostiary.core.limit import LEASE_SHARE
+from ostiary.core.port import Clock
 from ostiary.gateway.ports import (
     BudgetAnswer,
     BudgetBatch,
-    Clock,
     Granted,
     Lent,
     LimitAnswer,

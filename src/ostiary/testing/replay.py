@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 
 from ostiary.core.error import Code, UpstreamError
 from ostiary.core.limit import REPLAY_BYTES_MAX, REPLAY_SECONDS
-from ostiary.gateway.ports import Clock, Recording, Replay, ReplayHead
+from ostiary.core.port import Clock
+from ostiary.gateway.ports import Recording, Replay, ReplayHead
 
 
 class MemoryReplays:

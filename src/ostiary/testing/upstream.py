@@ -1,7 +1,8 @@
 """Short ways to ask an upstream for something in a test."""
 
 from ostiary.core.http import Header, Origin
-from ostiary.gateway.ports import Clock, PhaseTimeouts, UpstreamRequest
+from ostiary.core.port import Clock
+from ostiary.gateway.ports import PhaseTimeouts, UpstreamRequest
 from ostiary.snapshot.tables import TlsRow
 
 CHAT = b'{"model":"sim-gpt","messages":[{"role":"user","content":"hello"}]}'

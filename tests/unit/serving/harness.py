@@ -50,7 +50,8 @@ class Echo:
             sink.begin(200, (TEXT,))
             try:
                 for chunk in self.chunks:
-                    await sink.write(chunk)
+                    if (waits := sink.write(chunk)) is not None:
+                        await waits
                     self.written += len(chunk)
             except asyncio.CancelledError:
                 self.cancelled.set()

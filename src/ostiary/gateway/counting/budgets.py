@@ -10,11 +10,12 @@ import msgspec
 
 from ostiary.core.error import Code, GatewayError
 from ostiary.core.event import BudgetAlert
+from ostiary.core.port import Clock
 from ostiary.core.usage import Nano
 from ostiary.gateway.counting.circuit import Circuit
 from ostiary.gateway.meter.escrow import Escrow, Need, Sent
 from ostiary.gateway.meter.hold import Exhausted, Hold
-from ostiary.gateway.ports import BudgetAnswer, BudgetBatch, Clock
+from ostiary.gateway.ports import BudgetAnswer, BudgetBatch
 from ostiary.snapshot.tables import BudgetedRow
 
 _NO_ALERTS: Final = ()

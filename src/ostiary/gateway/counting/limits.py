@@ -13,10 +13,11 @@ import msgspec
 
 from ostiary.core.error import OstiaryError
 from ostiary.core.limit import EXCHANGE_REQUESTS_MAX, RATE_SCOPES_MAX, SLOT_RENEW_SECONDS
+from ostiary.core.port import Clock
 from ostiary.gateway.counting.circuit import Circuit
 from ostiary.gateway.meter.limits import Limits, Standing, Taken, asked, share_of, too_fast, too_many
 from ostiary.gateway.meter.rate import Cell
-from ostiary.gateway.ports import Clock, LimitAnswer, LimitBatch, LimitTake, LimitVerdict, RateCell, Slot
+from ostiary.gateway.ports import LimitAnswer, LimitBatch, LimitTake, LimitVerdict, RateCell, Slot
 from ostiary.snapshot.tables import LimitedRow
 
 _NEVER: Final = -1e9

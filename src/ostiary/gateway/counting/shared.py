@@ -8,11 +8,12 @@ from typing import Final, Protocol
 from ostiary.core.error import GatewayError
 from ostiary.core.event import BudgetAlert
 from ostiary.core.limit import BEAT_SECONDS, RECONNECT_SECONDS_MAX
+from ostiary.core.port import Clock, Random
 from ostiary.gateway.counting.budgets import SharedHolds
 from ostiary.gateway.counting.circuit import Circuit
 from ostiary.gateway.counting.limits import SharedLimits
 from ostiary.gateway.meter.hold import Spent
-from ostiary.gateway.ports import Clock, Counters, Observer, Other, Random, Stated
+from ostiary.gateway.ports import Counters, Observer, Other, Stated
 
 _FIRST_TRIES: Final = 8
 

@@ -15,8 +15,8 @@ import msgspec
 from ostiary.core.error import Code, GatewayError, OstiaryError
 from ostiary.core.event import Changed, Kind
 from ostiary.core.limit import JOURNAL_CHANGES_SEGMENT_BYTES, JOURNAL_RECORD_BYTES_MAX
+from ostiary.core.port import Clock
 from ostiary.gateway.audit import record
-from ostiary.gateway.ports import Clock
 from ostiary.store.journal.disk import Disk
 from ostiary.store.journal.layout import OPS_SLOT, START, origins
 from ostiary.store.journal.opening import Opened, open_journal

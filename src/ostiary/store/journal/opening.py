@@ -9,8 +9,8 @@ import msgspec
 from ostiary.core.error import Code, OperatorError
 from ostiary.core.event import Kind, Recovered
 from ostiary.core.limit import JOURNAL_SEGMENT_BYTES
+from ostiary.core.port import Clock
 from ostiary.gateway.audit import record
-from ostiary.gateway.ports import Clock
 from ostiary.store.journal.disk import Disk
 from ostiary.store.journal.layout import LOCK_NAME, Mark, load_mark, origin_name, origins, set_aside
 from ostiary.store.journal.recovery import recover

@@ -36,8 +36,9 @@ from ostiary.core.limit import (
     JOURNAL_STALL_SECONDS_MAX,
     JOURNAL_UNSYNCED_BYTES_MAX,
 )
+from ostiary.core.port import Clock
 from ostiary.gateway.audit import frame, record
-from ostiary.gateway.ports import Clock, Receipt
+from ostiary.gateway.ports import Receipt
 from ostiary.store.journal.disk import Disk
 from ostiary.store.journal.layout import (
     MARK_NAME,

@@ -4,8 +4,8 @@ from typing import Final
 
 from ostiary.core.credential import stored_digest
 from ostiary.core.digest import KeyedDigest
+from ostiary.core.port import Clock
 from ostiary.core.principal import Principal
-from ostiary.gateway.ports import Clock
 from ostiary.snapshot.keys import KeyEntry, KeyTable
 
 _KEPT_MAX: Final = 8_192

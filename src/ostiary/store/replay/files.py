@@ -15,7 +15,8 @@ from typing import Final
 
 from ostiary.core.error import Code, GatewayError, UpstreamError
 from ostiary.core.limit import REPLAY_BYTES_MAX, REPLAY_POLL_SECONDS, REPLAY_SECONDS, REPLAYS_BYTES_MAX
-from ostiary.gateway.ports import Clock, Recording, Replay, ReplayHead
+from ostiary.core.port import Clock
+from ostiary.gateway.ports import Recording, Replay, ReplayHead
 from ostiary.store.replay.sealed import SALT_BYTES, Claimed, Content, End, Head, Opener, Piece, Sealer, SealError
 
 _READ_BYTES: Final = 256 * 1024
