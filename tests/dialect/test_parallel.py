@@ -85,6 +85,24 @@ def test_calls_told_in_turns_are_the_calls_of_the_plain_answer(told):
     assert [read(part) for part in through(events)[0].parts] == plain
 
 
+def calls(*pieces):
+    """A stream of two calls whose arguments come in these pieces, each with the call it is for."""
+    events = [Started("m", "model")]
+    events += [PartStarted(0, index, ToolUsePart(f"t{index}", "f", "")) for index in (0, 1)]
+    events += [ArgumentsDelta(0, index, piece) for index, piece in pieces]
+    return [*events, ChoiceFinished(0, FinishReason.TOOL_USE), Finished()]
+
+
+def test_a_number_may_go_on_after_another_call_has_spoken():
+    parts = through(calls((0, "0"), (1, "{}"), (0, "1")))[0].parts
+    assert [json.loads(part.arguments) for part in parts] == [{"INVALID_JSON": "01"}, {}]
+
+
+def test_blanks_behind_a_whole_object_mean_nothing():
+    parts = through(calls((0, '{"a":1}'), (1, "{"), (0, " \n"), (1, "}")))[0].parts
+    assert [part.arguments for part in parts] == ['{"a":1}', "{}"]
+
+
 @given(st.lists(OBJECTS.filter(str.strip), min_size=1, max_size=3))
 def test_objects_keep_their_bytes(arguments):
     parts = tuple(ToolUsePart(f"t{i}", "f", text) for i, text in enumerate(arguments))

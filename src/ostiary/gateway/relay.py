@@ -100,6 +100,7 @@ class Relay:
         self.error = encoder.error
         self._screened = screened
         self._show_usage_only = include_usage or not passes
+        self._glances = passes and screened.open
         self.usage: Usage | None = None
         self.produced_bytes = 0
         self.response_model = ""
@@ -107,6 +108,9 @@ class Relay:
 
     def feed(self, data: bytes) -> Piece:
         """What `data` (b"" at its end) lets out. Raises UpstreamError as the decoder does."""
+        if self._glances and (produced := self._decoder.glance(data)):
+            self.produced_bytes += produced
+            return Piece(data, content=True, ended=False)
         frames = self._decoder.feed(data) if data else self._decoder.close()
         frames = self._screened.push(frames)
         if not data:

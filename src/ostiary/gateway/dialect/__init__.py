@@ -130,6 +130,12 @@ class StreamDecoder(Protocol):
         """
         ...
 
+    def glance(self, data: bytes) -> int:
+        """How many bytes of content there are in `data`, where it is one whole event of which nothing else is to be
+        known; it then counts as fed. 0 where that is not so or not easily told: then it is still to be fed. Raises
+        nothing. Only for a decoder that was asked for no events."""
+        ...
+
     def close(self) -> list[Frame]:
         """To call once at the end of the bytes. Raises UpstreamError upstream.cut if the terminal event is missing."""
         ...

@@ -26,6 +26,11 @@ class Holdback(Generic[F]):
         self._held: list[F] = []
         self._bytes = 0
 
+    @property
+    def open(self) -> bool:
+        """Whether every frame leaves as it came."""
+        return self._window == 0
+
     def push(self, frames: list[F]) -> list[F]:
         """Add frames; gives those that may leave."""
         if self._window == 0:

@@ -27,7 +27,8 @@ class FrameReader(ABC):
 
     def __init__(self, embedded_error: Callable[[object], UpstreamError]) -> None:
         self._embedded_error = embedded_error
-        self._parser: BlockParser = SseParser()
+        self._sse = SseParser()
+        self._parser: BlockParser = self._sse
         self._done = False
         self._error: UpstreamError | None = None
 
@@ -36,6 +37,10 @@ class FrameReader(ABC):
         if self._error is not None:  # what the last call found behind frames it had to give first
             raise self._error
         return self._frames(self._parser.feed(data))
+
+    def glance(self, data: bytes) -> int:  # noqa: ARG002 - for the dialects that can tell
+        """See gateway/dialect, `StreamDecoder.glance`."""
+        return 0
 
     def close(self) -> list[Frame]:
         """See gateway/dialect, `StreamDecoder.close`."""

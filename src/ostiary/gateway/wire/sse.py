@@ -54,14 +54,11 @@ class SseParser:
         Raises UpstreamError: upstream.too_large for an event beyond SSE_EVENT_BYTES_MAX, upstream.protocol for
         more than SSE_EMPTY_EVENTS_MAX blocks without data in a row.
         """
-        if not self._carriage:
-            if b"\r" in data:
-                self._carriage = True
-            elif not self._buffer and not self._first and data[-2:] == b"\n\n" and len(data) <= SSE_EVENT_BYTES_MAX:
-                event = _usual(data)  # nearly every packet of a stream is exactly one event
-                if event is not None:
-                    self._empty = 0
-                    return [event]
+        one = self.single(data)
+        if one is not None:
+            return [one]
+        if not self._carriage and b"\r" in data:
+            self._carriage = True
         self._buffer += data
         events: list[SseEvent] = []
         start = 0
@@ -82,6 +79,16 @@ class SseParser:
         if len(buffer) > SSE_EVENT_BYTES_MAX:
             raise UpstreamError(Code.UPSTREAM_TOO_LARGE, "An event of the provider's stream is too large.")
         return events
+
+    def single(self, data: bytes) -> SseEvent | None:
+        """What `feed` would give of it, where `data` is exactly one event in one of the two forms that nearly all have:
+        so is nearly every packet of a stream. None otherwise, and then it is still to be fed."""
+        if self._carriage or self._first or self._buffer or data[-2:] != b"\n\n" or b"\r" in data:
+            return None
+        event = _usual(data) if len(data) <= SSE_EVENT_BYTES_MAX else None
+        if event is not None:
+            self._empty = 0
+        return event
 
     def close(self) -> list[SseEvent]:
         """The event held back for a possible LF, and what is left without a blank line as a block without data."""

@@ -34,6 +34,7 @@ from ostiary.gateway.wire.sse import SseEvent
 
 _ABSENT: Final = msgspec.Raw(b"null")
 _NULL: Final = b"null"
+_DELTA_LINE: Final = b"event: content_block_delta"
 
 
 class WireDelta(msgspec.Struct):
@@ -89,6 +90,24 @@ class StreamDecoder(FrameReader):
         self._wants_events = events
         self._blocks: dict[int, _Block] = {}
         self._counts: dict[str, object] = {}
+
+    def glance(self, data: bytes) -> int:
+        """See gateway/dialect, `StreamDecoder.glance`."""
+        if self._done or self._error is not None or not data.startswith(_DELTA_LINE):
+            return 0
+        block = self._sse.single(data)
+        if block is None or (line := block.data) is None:
+            return 0
+        try:
+            if not line.isascii():
+                line.decode()
+            event = _DECODER.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return 0
+        if event.type != "content_block_delta" or (delta := event.delta) is None:
+            return 0
+        text = delta.text or delta.partial_json or delta.thinking or ""
+        return len(text) if text.isascii() else len(text.encode())
 
     def _frame(self, block: SseEvent) -> Frame:
         data = block.data

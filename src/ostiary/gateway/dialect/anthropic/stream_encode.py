@@ -80,9 +80,10 @@ class _OpenTool:
         return '"}' if self._wrapped else ""
 
     def whole(self) -> bool:
-        """Whether the arguments are JSON as they stand. Asked again and again it takes linear time: what was not whole
-        is looked at once more when it has doubled. Beyond a bound they are not looked at and count as not whole."""
-        if self._size < 2 * self._judged_at or self._size > STREAM_KEPT_CHARS_MAX:
+        """Whether the arguments are an object as they stand: then at most blanks can follow, where a number or a text
+        may go on. Asked again and again it takes linear time: what was not whole is looked at once more when it has
+        doubled. Beyond a bound they are not looked at and count as not whole."""
+        if self._wrapped or self._size < 2 * self._judged_at or self._size > STREAM_KEPT_CHARS_MAX:
             return False
         try:
             _ANY.decode("".join(self._pieces))
@@ -192,7 +193,12 @@ class StreamEncoder:
     def _delta(self, event: TextDelta | ArgumentsDelta | SignatureDelta | CitationsDelta) -> bytes:
         if isinstance(event, SignatureDelta) and not isinstance(self._kinds[event.part], ThinkingPart):
             return b""  # only thinking has a place for one here
-        out = b"" if event.part == self._open else self._reopen(event.part, event)
+        if event.part == self._open:
+            out = b""
+        elif isinstance(event, ArgumentsDelta) and not event.text.strip(_JSON_BLANKS):
+            return b""  # blanks behind an object that was whole
+        else:
+            out = self._reopen(event.part, event)
         if isinstance(event, TextDelta):
             if isinstance(self._kinds[event.part], ThinkingPart):
                 return out + self._piece({"type": "thinking_delta", "thinking": event.text})

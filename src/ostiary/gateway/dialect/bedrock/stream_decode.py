@@ -99,6 +99,10 @@ class StreamDecoder:
         self._parts: dict[int, Part] = {}
         self._streamed: set[int] = set()
 
+    def glance(self, data: bytes) -> int:  # noqa: ARG002 - no client's stream has this form: none passes as it came
+        """See gateway/dialect, `StreamDecoder.glance`."""
+        return 0
+
     def feed(self, data: bytes) -> list[Frame]:
         """See gateway/dialect, `StreamDecoder.feed`."""
         if self._error is not None:

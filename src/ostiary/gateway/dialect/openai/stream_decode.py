@@ -9,7 +9,7 @@ A choice's parts have fixed places (thinking, text, refusal, then tool calls by 
 the same as the plain answer in whatever order the pieces come.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -75,7 +75,42 @@ class WireChunk(msgspec.Struct):
     object: str | None = None
 
 
+class _PlainDelta(msgspec.Struct, gc=False):
+    """A delta of text and nothing else: what else a delta may have is null where it is there."""
+
+    content: str
+    refusal: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+    tool_calls: None = None
+    function_call: None = None
+
+
+class _PlainChoice(msgspec.Struct, gc=False):
+    """A choice in the middle of its text."""
+
+    delta: _PlainDelta
+    index: int = 0
+    finish_reason: None = None
+    logprobs: None = None
+
+
+class _PlainChunk(msgspec.Struct, gc=False):
+    """A chunk that carries some text of one choice, as nearly all do: a part of what WireChunk takes."""
+
+    choices: tuple[_PlainChoice]
+    usage: None = None
+    model: str | None = None
+    id: str | None = None
+    created: int | float | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: None = None
+    object: Literal["chat.completion.chunk"] | None = None
+
+
 _DECODER: Final = msgspec.json.Decoder(WireChunk)
+_PLAIN: Final = msgspec.json.Decoder(_PlainChunk)
 _NULL: Final = b"null"
 
 
@@ -99,8 +134,28 @@ class StreamDecoder(FrameReader):
         self._choices: dict[int, _Choice] = {}
         self._named: set[tuple[int, int]] = set()
         self._id = ""
-        self._model = ""
         self._begun = False
+        self._plain = False
+        self._response_model: str | None = None
+
+    def glance(self, data: bytes) -> int:
+        """See gateway/dialect, `StreamDecoder.glance`."""
+        if not self._plain or self._error is not None:
+            return 0
+        event = self._sse.single(data)
+        if event is None or (line := event.data) is None or event.event:
+            return 0
+        try:
+            if not line.isascii():
+                line.decode()
+            chunk = _PLAIN.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._plain = False
+            return 0
+        if chunk.model != self._response_model:
+            return 0
+        text = chunk.choices[0].delta.content
+        return len(text) if text.isascii() else len(text.encode())
 
     def _frame(self, block: SseEvent) -> Frame:
         data = block.data
@@ -109,7 +164,7 @@ class StreamDecoder(FrameReader):
         if self._done:
             raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream goes on after its end.")
         if data[:1] == b"[" and data.strip() == b"[DONE]":
-            self._done = True
+            self._done, self._plain = True, False
             return Frame(block.raw, self._finish() if self._wants_events else (), terminal=True)
         try:
             chunk = _DECODER.decode(data)
@@ -132,7 +187,7 @@ class StreamDecoder(FrameReader):
         choices = chunk.choices
         if choices is None and not reports:
             raise UpstreamError(Code.UPSTREAM_PROTOCOL, "The provider's stream has a chunk without choices.")
-        produced = 0
+        produced = other = 0
         finish = ""
         for choice in choices or ():
             if choice.finish_reason:
@@ -149,7 +204,11 @@ class StreamDecoder(FrameReader):
                     or delta.reasoning
                     or delta.function_call is not None
                 ):
-                    produced += self._other_bytes(choice.index, delta)
+                    other += self._other_bytes(choice.index, delta)
+        # Text is mostly followed by more of it, and then a glance at the next one will do.
+        self._plain = produced > 0 and not (other or finish or reports)
+        self._response_model = chunk.model
+        produced += other
         return Frame(
             raw,
             tuple(self._events(chunk, usage)) if self._wants_events else (),
