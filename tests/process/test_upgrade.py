@@ -126,6 +126,12 @@ def usage(house):
     return sum(line["requests"] for line in json.loads(house.command("usage", "--by", "team", "--json")))
 
 
+def sound(house):
+    """Whether its journals are without fault: one of each worker, and one of the changes that a newer version records."""
+    problems = [report["problems"] for report in house.verify()]
+    return 2 <= len(problems) <= 3 and not any(problems)
+
+
 def spent(*houses):
     """Of the small budget, by the journals."""
     records = [line["record"] for house in houses for line in house.records("closed")]
@@ -206,7 +212,7 @@ def test_fd49_replicas_are_upgraded_one_after_the_other_under_load_and_both_vers
         for house in houses:
             assert house.stop() == 0
         for house in houses:
-            assert [report["problems"] for report in house.verify()] == [[], []]
+            assert sound(house)
         assert usage(houses[0]) == len(load.statuses) + len(statuses)
         assert 200_000 < spent(*houses) <= 400_000, "one budget for both versions"
     finally:
@@ -241,7 +247,7 @@ def test_fd49_processes_that_come_back_with_newer_code_serve_beside_those_of_the
         one.command("keys", "revoke", made["id"])
         until(lambda: all(house.models(made["secret"]) == 401 for _ in range(20)), 5, "the end of a key")
         assert house.stop() == 0
-        assert [report["problems"] for report in house.verify()] == [[], []]
+        assert sound(house)
         assert usage(house) == 20 + 80
     finally:
         if house.process is not None and house.process.poll() is None:

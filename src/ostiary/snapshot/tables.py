@@ -89,7 +89,7 @@ class TlsRow(msgspec.Struct, frozen=True, cache_hash=True):
     minimum_version: str = "1.3"
 
 
-class ProfileRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProfileRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a server differs from the one its dialect is named after: most of it of servers that call themselves
     OpenAI-compatible, in chat completions.
 
