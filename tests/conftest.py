@@ -7,11 +7,17 @@ library makes them. It does not see what uvloop connects by itself, nor what chi
 
 import ipaddress
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# A job that a shell puts in the background minds no interrupt, and what it starts minds none either until it says so. What
+# is started here begins as it does at a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("test", derandomize=True, database=None, deadline=None)
 settings.register_profile("drill", max_examples=1_000, database=None, deadline=None)

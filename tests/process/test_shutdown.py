@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -158,7 +159,11 @@ def test_a_signal_at_any_moment_of_the_start_leaves_nothing_behind(tmp_path, pro
                 assert house.process.poll() is None
             if house.process.poll() is None:
                 house.send(signal.SIGTERM)
-        house.process.wait(15)
+        try:
+            house.process.wait(15)
+        except subprocess.TimeoutExpired:
+            house.kill()
+            raise
         house.ended()
     with House(tmp_path, provider.port).start() as house:
         assert house.chat().status == 200
