@@ -14,6 +14,6 @@ site = Path(sysconfig.get_path("purelib"))
 (site / "ostiary-checkout.pth").write_text(f"{ROOT / 'src'}\n", encoding="utf-8")
 launcher = Path(sys.executable).parent / "ostiary"
 launcher.write_text(
-    f"#!{sys.executable}\nimport sys\n\nfrom ostiary.cli.main import main\n\nsys.exit(main())\n", encoding="utf-8"
+    f"#!{sys.executable}\nimport sys\n\nfrom ostiary.cli.entry import main\n\nsys.exit(main())\n", encoding="utf-8"
 )
 launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)

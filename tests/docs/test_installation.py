@@ -31,7 +31,7 @@ def installation(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fresh")
     (folder / "ostiary.yaml").write_text(CONFIGURATION)
     process = subprocess.Popen(
-        [sys.executable, "-c", "from ostiary.cli.main import main; main()", "serve"],
+        [sys.executable, "-c", "from ostiary.cli.entry import main; main()", "serve"],
         cwd=folder,
         umask=0,
         stdin=subprocess.DEVNULL,

@@ -1,6 +1,12 @@
 """What one process tells another that it starts: one value, handed over as an argument."""
 
+import signal
+from typing import Final
+
 import msgspec
+
+MINDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""What a supervisor is told by. They are held back while one comes to itself."""
 
 
 class TlsFiles(msgspec.Struct, frozen=True):

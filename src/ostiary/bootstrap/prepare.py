@@ -6,6 +6,7 @@ Everything that can be wrong with a configuration or a machine is found here and
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from ostiary.bootstrap.answers_url import answers_job
 from ostiary.bootstrap.counters import shared_counters
 from ostiary.bootstrap.discover import Found
 from ostiary.bootstrap.emergency import remember_storage
-from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, TlsFiles, encode
+from ostiary.bootstrap.job import MINDED, DataJob, OpsJob, SupervisorJob, TlsFiles, encode
 from ostiary.bootstrap.lock import lock
 from ostiary.bootstrap.offline import JOURNAL_DIR, Offline, make_data_dir, opened
 from ostiary.bootstrap.publication import SECRETS_DIR, Publication
@@ -131,10 +132,12 @@ def _tell(text: str) -> None:
 
 
 def become_supervisor(job: SupervisorJob) -> NoReturn:
-    """Replace this process, and with it all it has imported, by the supervisor. Descriptors to inherit stay open."""
+    """Replace this process, and with it all it has imported, by the supervisor. Descriptors to inherit stay open, and a
+    signal that comes meanwhile waits until the supervisor minds it."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, AttributeError):  # closed from the start: there is no stream then
             stream.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, MINDED)
     os.execv(sys.executable, [sys.executable, "-m", "ostiary.bootstrap.supervisor", encode(job)])  # noqa: S606 - our own module
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from ostiary.bootstrap.job import DataJob, OpsJob, SupervisorJob, encode
+from ostiary.bootstrap.job import MINDED, DataJob, OpsJob, SupervisorJob, encode
 from ostiary.bootstrap.lock import name_holder
 from ostiary.bootstrap.ready import tell_ready
 from ostiary.telemetry import lines
@@ -170,10 +170,11 @@ class Supervisor:
 
     def run(self) -> int:
         """Until told to stop; the process's exit status."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in MINDED:
             signal.signal(number, self._signalled)
         signal.signal(signal.SIGCHLD, _heard)
         self._bell.listen()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, MINDED)
         name_holder(self._job.lock_fd, os.getpid())
         for child in self._children:
             child.start()

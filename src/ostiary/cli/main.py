@@ -13,7 +13,6 @@ from ostiary.cli.migrate import migrate
 from ostiary.cli.schema import print_schema
 from ostiary.cli.serve import serve
 from ostiary.cli.simulate import simulate
-from ostiary.telemetry.lines import hold_standard_descriptors
 
 app: Final = typer.Typer(
     name="ostiary",
@@ -47,9 +46,3 @@ app.add_typer(review.app, name="review")
 def version() -> None:
     """Print the version."""
     typer.echo(__version__)
-
-
-def main() -> None:
-    """The entry point."""
-    hold_standard_descriptors()
-    app()
