@@ -10,7 +10,16 @@ from ostiary.core.event import Kind, Outcome
 from ostiary.core.limit import CACHE_ENTRY_BYTES_MAX
 from ostiary.simulator.behaviour import Behaviour, Fault
 from ostiary.snapshot.index import Index
-from ostiary.snapshot.tables import CacheRow, CacheScope, LimitedRow, LimitRow, ServerRow, TeamRow
+from ostiary.snapshot.tables import (
+    BudgetedRow,
+    BudgetRow,
+    CacheRow,
+    CacheScope,
+    LimitedRow,
+    LimitRow,
+    ServerRow,
+    TeamRow,
+)
 from tests.exchange.harness import PRINCIPAL, House, fallback, model
 
 MODELS = (
@@ -136,12 +145,44 @@ async def test_at69_answers_are_shared_as_far_as_the_entry_says_and_never_across
     assert said(await one.chat(name)) == ("hit" if shared else "miss")
 
 
-async def test_at69_a_change_of_the_rules_or_of_what_a_model_stands_for_forgets():
+def with_first(rows, **changes):
+    return (msgspec.structs.replace(rows[0], **changes), *rows[1:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: {"teams": with_first(told.teams, tool_depth=3)},
+        lambda told: {"teams": (*told.teams, msgspec.structs.replace(told.teams[0], name="another"))},
+        lambda told: {"models": tuple(msgspec.structs.replace(row, attempts=2) for row in told.models)},
+        lambda told: {"providers": tuple(msgspec.structs.replace(row, region="eu") for row in told.providers)},
+    ],
+    ids=["a team's rules", "a new team", "the model's entry", "its providers"],
+)
+async def test_at69_a_change_of_the_rules_or_of_what_a_model_stands_for_forgets(change):
     one = house()
     await one.chat("gpt")
     snapshot = one.world.index.snapshot
-    one.world.swap(Index(msgspec.structs.replace(snapshot, id="another")))
+    one.world.swap(Index(msgspec.structs.replace(snapshot, id="another", **change(snapshot))))
     assert said(await one.chat("gpt")) == "miss"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda told: {"pricing": msgspec.structs.replace(told.pricing, version="newer")},
+        lambda told: {"teams": (*told.teams, msgspec.structs.replace(told.teams[0], tenant="another"))},
+        lambda told: {"models": (*told.models, msgspec.structs.replace(told.models[0], name="another"))},
+        lambda told: {"budgets": (BudgetedRow("tenant/acme", BudgetRow(nano=10**15)),)},
+    ],
+    ids=["prices", "another tenant", "another model", "a budget"],
+)
+async def test_a_change_that_no_answer_depends_on_forgets_nothing(change):
+    one = house()
+    await one.chat("gpt")
+    snapshot = one.world.index.snapshot
+    one.world.swap(Index(msgspec.structs.replace(snapshot, id="another", **change(snapshot))))
+    assert said(await one.chat("gpt")) == "hit"
 
 
 async def test_a_caller_whose_team_may_not_use_the_model_gets_no_kept_answer():

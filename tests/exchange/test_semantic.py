@@ -255,7 +255,9 @@ async def test_the_index_is_bounded():
 async def test_a_change_of_the_rules_forgets():
     one = house()
     await ask(one, ASKED)
-    one.world.swap(Index(msgspec.structs.replace(one.world.index.snapshot, id="another")))
+    told = one.world.index.snapshot
+    teams = tuple(msgspec.structs.replace(team, tool_depth=3) for team in told.teams)
+    one.world.swap(Index(msgspec.structs.replace(told, id="another", teams=teams)))
     assert said(await ask(one, AGAIN)) == "miss"
 
 

@@ -117,7 +117,7 @@ def _key(
     return CacheKey(
         principal.tenant,
         scope,
-        index.id,
+        index.rules(principal.tenant, model),
         tuple(target.name for target in index.targets(model, arrival.operation)),
         arrival.operation,
         arrival.dialect,

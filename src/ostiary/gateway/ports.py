@@ -490,8 +490,8 @@ class ReplayStore(Protocol):
 class CacheKey(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """Who may be given a kept answer, under which rules, from where, and to what: equal in all of it or not at all.
 
-    `scope` names those who share answers within the tenant (everybody, a team or a key); `policy` the snapshot whose
-    rules let the call through; `targets` what the model stood for; `fingerprint` the whole request, as
+    `scope` names those who share answers within the tenant (everybody, a team or a key); `policy` the rules by
+    which the call was let through (`Index.rules`); `targets` what the model stood for; `fingerprint` the whole request, as
     `cache.key.fingerprint` makes it.
     """
 

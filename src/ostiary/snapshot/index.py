@@ -1,5 +1,6 @@
 """A snapshot arranged for look-ups. Built once per snapshot, then only read; a request holds one from start to end."""
 
+import hashlib
 import re
 from typing import Final
 from urllib.parse import quote
@@ -135,6 +136,7 @@ class Index:
             patterns.sort(key=lambda row: (row.match is Match.CONTAINS, -len(row.model)))
         self._known = {(row.provider, row.model): row.traits for row in snapshot.known_models}
         self._targets: dict[tuple[str, Operation], tuple[Target, ...]] = {}
+        self._rules: dict[tuple[str, str], str] = {}
 
     def model(self, name: str) -> ModelRow | None:
         """The entry for a requested name: its own, or "prefix/*" with the rest of the name put in its targets."""
@@ -180,6 +182,21 @@ class Index:
                 for row in model.targets
                 if self.offers(self.providers[row.provider], operation)
             )
+        return found
+
+    def rules(self, tenant: str, model: ModelRow) -> str:
+        """A digest of all that decides which of a tenant's calls to a model are let through and what is made of them: the
+        model itself, the providers of its targets, and the tenant's teams. Keys, limits, budgets, prices and everything
+        of other tenants and models are not in it."""
+        place = (tenant, model.name)
+        found = self._rules.get(place)
+        if found is None:
+            if len(self._rules) >= _KEPT_MAX:
+                self._rules.clear()
+            providers = {row.provider: self.providers[row.provider] for row in model.targets}
+            teams = [row for row in self.snapshot.teams if row.tenant == tenant]
+            told = msgspec.msgpack.encode((model, providers, teams))
+            found = self._rules[place] = hashlib.sha256(told).hexdigest()[:32]
         return found
 
     def _target(self, model: ModelRow, row: TargetRow) -> Target:
