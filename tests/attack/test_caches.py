@@ -121,12 +121,22 @@ async def test_at69_other_rules_and_another_target_behind_the_name_forget(cache)
     one = house(cache)
     await ask(one)
     snapshot = one.world.index.snapshot
-    one.world.swap(Index(msgspec.structs.replace(snapshot, id="other-rules")))
+    ruled = tuple(msgspec.structs.replace(team, max_tokens=4_000) for team in snapshot.teams)
+    one.world.swap(Index(msgspec.structs.replace(snapshot, id="other-rules", teams=ruled)))
     assert said(await ask(one)) == "miss"
     assert said(await ask(one)) == "hit"
     moved = msgspec.structs.replace(snapshot.models[0], targets=(TargetRow("spare", "gpt-spare"),))
+    elsewhere = Index(
+        msgspec.structs.replace(snapshot, id="elsewhere", teams=ruled, models=(moved, snapshot.models[1]))
+    )
+    one.world.swap(elsewhere)
+    assert said(await ask(one)) == "miss"
     # Even if, against all odds, the rules had the same digest.
-    one.world.swap(Index(msgspec.structs.replace(snapshot, id="other-rules", models=(moved, snapshot.models[1]))))
+    elsewhere.rules = lambda tenant, model: "the same"
+    same = Index(msgspec.structs.replace(snapshot, id="same", teams=ruled))
+    same.rules = elsewhere.rules
+    assert said(await ask(one)) == "miss"
+    one.world.swap(same)
     assert said(await ask(one)) == "miss"
 
 

@@ -41,7 +41,7 @@ class Call(Protocol):
 class Sending:
     """One attempt. Once begun it is ended exactly once: by `succeeded`, `failed` or `left`. Times are monotonic seconds;
     `first_byte_at` is 0.0 until the head of the answer is there. `tried` are the provider's secrets that the call was sent
-    with before, to which this one's is added; `dropped` are fields that were left out of the request."""
+    with before, to which this one's is added; `again` says that it failed at the target before; `dropped` are fields that were left out of the request."""
 
     reply: UpstreamReply | None = None
     first_byte_at: float = 0.0
@@ -61,6 +61,7 @@ class Sending:
         *,
         tried: list[ProviderKey],
         first: bool,
+        again: bool = False,
         dropped: tuple[str, ...] = (),
         rest: tuple[UpstreamRequest, ...] = (),
     ) -> None:
@@ -73,6 +74,7 @@ class Sending:
         self._world = world
         self._request = request
         self._rest = rest
+        self._again = again
         self._health = health = world.health.of(target.name, now)
         keys = world.keys.get(target.provider.name) if world.keys else None
         if keys is not None:
@@ -146,7 +148,7 @@ class Sending:
                 self._health.left()
                 return error if final or keys.pick(now, self._tried) is None else None
             error = keys.exhausted(now, error)
-        world.health.failed(self.target.name, now, error)
+        world.health.failed(self.target.name, now, error, again=self._again)
         return error
 
     def ended(self, error: OstiaryError) -> OstiaryError:
@@ -178,7 +180,17 @@ def attempt(call: Call, target: Target, tried: list[ProviderKey]) -> Sending:
     request = _outgoing(call, target, provider, common, encoded)
     rest = tuple([_outgoing(call, target, provider, common, one) for one in encoded.rest]) if encoded.rest else ()
     first = call.attempts == 1
-    return Sending(world, target, provider, request, tried=tried, first=first, dropped=encoded.dropped, rest=rest)
+    return Sending(
+        world,
+        target,
+        provider,
+        request,
+        tried=tried,
+        first=first,
+        again=not first and any(one.target == target.name for one in call.draft.attempts),
+        dropped=encoded.dropped,
+        rest=rest,
+    )
 
 
 def _prompt_key(world: World, draft: Draft, target: Target) -> str:

@@ -37,6 +37,9 @@ _HOST: Final = frozenset(
         Code.UPSTREAM_OVERLOADED,
     }
 )
+_ANSWERED: Final = frozenset({Code.UPSTREAM_PROTOCOL, Code.UPSTREAM_CUT, Code.UPSTREAM_ERROR})
+"""Failures of a host that was reached and read the request."""
+
 _QUOTA: Final = frozenset({Code.UPSTREAM_RATE_LIMITED, Code.UPSTREAM_OVERLOADED})
 
 _WINDOW_SECONDS: Final = 10.0
@@ -160,8 +163,8 @@ class TargetHealth:
         elif self._ejections and now - self.well_since > _FORGIVEN_AFTER_SECONDS:
             self._ejections = 0
 
-    def failed(self, now: float, error: OstiaryError) -> bool:
-        """It failed. Whether the target is ejected now and was not before."""
+    def failed(self, now: float, error: OstiaryError, *, again: bool = False) -> bool:
+        """It failed; `again`: as the same call did here before. Whether the target is ejected now and was not before."""
         self.in_flight -= 1
         if error.code is Code.UPSTREAM_CREDENTIAL:
             self.trouble = error.code
@@ -186,8 +189,10 @@ class TargetHealth:
                 self.ejected_until, self._probing, self.well_since = 0.0, False, now
             return False
         self.trouble = error.code
-        self._failures += 1
-        self._count(now, failed=True)
+        # What fails whenever it is asked may be the call's own fault: it is one witness, however often it tries.
+        if not (again and error.code in _ANSWERED):
+            self._failures += 1
+            self._count(now, failed=True)
         if self._probing or (not self.ejected_until and self._is_outlier()):
             fresh = not self._probing
             self._eject(now)
@@ -260,10 +265,10 @@ class Health:
             found = self._targets[name] = TargetHealth(now)
         return found
 
-    def failed(self, name: str, now: float, error: OstiaryError) -> None:
-        """A call to a target failed."""
+    def failed(self, name: str, now: float, error: OstiaryError, *, again: bool = False) -> None:
+        """A call to a target failed; `again`: not for the first time."""
         one = self.of(name, now)
-        fresh = one.failed(now, error)
+        fresh = one.failed(now, error, again=again)
         if one.standing(now) is not Standing.WELL:
             self.troubled.add(name)
         if fresh and self._on_eject is not None:

@@ -54,6 +54,19 @@ def test_a_success_between_failures_keeps_a_target_in_but_half_failing_does_not(
     assert one.standing(0.0) is Standing.EJECTED
 
 
+def test_a_call_that_fails_again_is_one_witness_where_the_fault_may_be_its_own():
+    refused, stalled = TargetHealth(0.0), TargetHealth(0.0)
+    for one, code in ((refused, Code.UPSTREAM_ERROR), (stalled, Code.UPSTREAM_UNREACHABLE)):
+        for again in [False, *[True] * EJECT_AFTER_FAILURES]:
+            one.began(0.0, first=not again)
+            one.failed(0.0, UpstreamError(code, "no"), again=again)
+    assert refused.standing(0.0) is Standing.WELL
+    assert stalled.standing(0.0) is Standing.EJECTED
+    for _ in range(EJECT_AFTER_FAILURES - 1):
+        call(refused, 0.0, UpstreamError(Code.UPSTREAM_ERROR, "no"))
+    assert refused.standing(0.0) is Standing.EJECTED
+
+
 def test_one_call_probes_and_the_others_wait_for_it():
     one = ejected()
     now = EJECT_SECONDS
