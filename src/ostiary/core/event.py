@@ -105,6 +105,15 @@ class Skipped(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Doubt(StrEnum):
+    """What a provider says of an answer and can hardly be so: more or fewer output tokens than what it said has room for,
+    or a model other than the one asked for, which it sells at another price."""
+
+    USAGE_MORE = "usage_more"
+    USAGE_LESS = "usage_less"
+    MODEL = "model"
+
+
 class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     """Written on every exit of a call: success, failure, denial, cancellation; by recovery for a crash (ABORTED).
 
@@ -113,7 +122,7 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     people are HMACs. `error` is the stable reason code. `cache` is `hit`, `semantic` or `stale` for an answer that was kept, `replay` for a repetition.
     `degraded` says that the model's entry gave a ready answer instead of the failure in `fallback`.
     `route` holds the first TARGETS_SKIPPED_MAX targets that the call was kept from and, where there are any, `strategy` how
-    the others were ordered. `ticket` is that of a call handed over to a person.
+    the others were ordered. `ticket` is that of a call handed over to a person. `doubts` are about what the provider says.
     """
 
     request_id: str
@@ -161,6 +170,7 @@ class Closed(msgspec.Struct, frozen=True, omit_defaults=True):
     shadow_of: str = ""
     project: str = ""
     ticket: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
 
 class Unauthenticated(msgspec.Struct, frozen=True):

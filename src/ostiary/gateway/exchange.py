@@ -29,6 +29,7 @@ from ostiary.core.limit import (
     UPSTREAM_BODY_BYTES_MAX,
 )
 from ostiary.core.usage import Cost, Nano, Usage
+from ostiary.gateway import charging
 from ostiary.gateway.account import Account
 from ostiary.gateway.admit.bounds import DEFAULT
 from ostiary.gateway.admit.gate import SHORT_OF_MEMORY, Queued
@@ -45,7 +46,6 @@ from ostiary.gateway.heading import joined, limits, similar, told
 from ostiary.gateway.hedge import Race, races
 from ostiary.gateway.judging import check_answer, check_silence
 from ostiary.gateway.memory import left, recollection
-from ostiary.gateway.meter import price
 from ostiary.gateway.parts import Parts, whole
 from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.ports import SHED, Kept, Recording, Sink, UpstreamReply
@@ -460,7 +460,7 @@ class Exchange:
             # What was produced is charged for. A target that failed before producing anything is not.
             self._learn(relay, digest)
             if relay.usage is not None or relay.produced_bytes or isinstance(error, asyncio.CancelledError):
-                self.charge(target, relay.usage, self.produced_bytes)
+                self.charge(target, relay.usage, self.produced_bytes, whole=False)
             raise
         finally:
             commit.cancel()
@@ -492,16 +492,9 @@ class Exchange:
 
     # --- how it ends --------------------------------------------------------------------------------------
 
-    def charge(self, target: Target, usage: Usage | None, produced_bytes: int) -> None:
-        """Add what an attempt consumed: as reported, or counted by us where the provider gave no usage."""
-        estimated = usage is None
-        if usage is None:
-            usage = self.task.estimated(produced_bytes)
-            if usage is None:
-                return
-        row = target.price(self._seconds())
-        cost = price.charge(row, self.index.snapshot.pricing, usage, estimated=estimated)
-        self.draft.consumed(usage, cost, estimated=estimated)
+    def charge(self, target: Target, usage: Usage | None, produced_bytes: int, *, whole: bool = True) -> None:
+        """See charging."""
+        charging.charge(self, target, usage, produced_bytes, self._seconds(), whole=whole)
 
     def note(self, sending: Sending, error: OstiaryError | None) -> None:
         """Record an attempt that does not answer."""

@@ -66,7 +66,7 @@ class Call(Protocol):
         """Begin the client's stream: from here on this target alone answers."""
         ...
 
-    def charge(self, target: Target, usage: Usage | None, produced_bytes: int) -> None:
+    def charge(self, target: Target, usage: Usage | None, produced_bytes: int, *, whole: bool = True) -> None:
         """Add what an attempt consumed."""
         ...
 
@@ -310,7 +310,7 @@ class Race:
             self._call.note(leg.sending, error)
         else:
             leg.sending.left()
-            self._call.charge(leg.sending.target, leg.usage, leg.produced_bytes)
+            self._call.charge(leg.sending.target, leg.usage, leg.produced_bytes, whole=not self._call.task.stream)
             self._call.note(leg.sending, why)
 
     async def _end(self) -> None:

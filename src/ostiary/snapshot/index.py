@@ -137,6 +137,7 @@ class Index:
         self._known = {(row.provider, row.model): row.traits for row in snapshot.known_models}
         self._targets: dict[tuple[str, Operation], tuple[Target, ...]] = {}
         self._rules: dict[tuple[str, str], str] = {}
+        self._apart: dict[tuple[str, str], bool] = {}
 
     def model(self, name: str) -> ModelRow | None:
         """The entry for a requested name: its own, or "prefix/*" with the rest of the name put in its targets."""
@@ -214,6 +215,20 @@ class Index:
             when=row.when,
             gate=f"{provider.name}/{row.model}" if row.gate is not None else provider.name if provider.gate else "",
         )
+
+    def sells_apart(self, target: Target, told: str) -> bool:
+        """Whether a provider that calls the model of its answer `told` sells that at another price than the one asked for.
+        Of names that have no price here nothing is known: a deployment's, a file's, an alias."""
+        place = (target.name, told)
+        found = self._apart.get(place)
+        if found is None:
+            if len(self._apart) >= _KEPT_MAX:
+                self._apart.clear()
+            asked, provider = target.request_model, target.provider.price_provider
+            theirs = [] if told.startswith(asked) or asked.startswith(told) else self._matching(provider, told)
+            ours = self._matching(provider, asked)
+            found = self._apart[place] = bool(theirs and ours and theirs[0].rates != ours[0].rates)
+        return found
 
     def _traits_behind(self, target: TargetRow, model: str) -> TraitsRow | None:
         """What is known of a model that the target `*` stands for: the operator's word before the shipped one."""

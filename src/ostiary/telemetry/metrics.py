@@ -21,6 +21,7 @@ from ostiary.telemetry.caching import CacheMetrics
 from ostiary.telemetry.log import Log
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_DOUBT_LOG_NS: Final = 60_000_000_000
 _OTHER: Final = "other"
 _log: Final = Log("calls")
 
@@ -154,12 +155,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.credentials_refused = Counter(
-            "ostiary_credentials_refused",
-            "Credentials of ours that a provider refused.",
-            ("provider", "credential"),
-            registry=registry,
-        )
+        self._measure_providers(registry)
         self._measure_gates(registry)
         self._shed: dict[tuple[str, str, str], int] = {}
         self._kept: dict[tuple[str, str], int] = {}
@@ -169,6 +165,21 @@ class Metrics:
         self._bound: dict[_Key, _Bound] = {}
         self._models: frozenset[str] = frozenset()
         self._pending: list[_Bound] = []
+
+    def _measure_providers(self, registry: CollectorRegistry) -> None:
+        self.credentials_refused = Counter(
+            "ostiary_credentials_refused",
+            "Credentials of ours that a provider refused.",
+            ("provider", "credential"),
+            registry=registry,
+        )
+        self.doubted_answers = Counter(
+            "ostiary_doubted_answers",
+            "Answers of which the provider says what can hardly be so.",
+            ("provider", "doubt"),
+            registry=registry,
+        )
+        self._doubted_at: dict[tuple[str, str], int] = {}
 
     def _measure_gates(self, registry: CollectorRegistry) -> None:
         self.shed_calls = Counter(
@@ -285,6 +296,8 @@ class Metrics:
             bound.pending_nano += cost.nano
         if record.route or record.cache:
             self._count_route(record)
+        if record.doubts:
+            self._doubted(record)
 
     def _bind(self, record: Closed) -> _Bound:
         """Where a call is counted whose model is not known, or the first of its kind."""
@@ -306,6 +319,23 @@ class Metrics:
         if record.cache:
             given = (model, record.cache)
             self._kept[given] = self._kept.get(given, 0) + 1
+
+    def _doubted(self, record: Closed) -> None:
+        """Count what is doubted; of each provider it is logged once in a while, since it may be all it answers."""
+        for doubt in record.doubts:
+            self.doubted_answers.labels(record.provider, doubt).inc()
+            told = (record.provider, doubt)
+            if record.at_ns - self._doubted_at.get(told, -_DOUBT_LOG_NS) >= _DOUBT_LOG_NS:
+                self._doubted_at[told] = record.at_ns
+                _log.warning(
+                    "answer_doubted",
+                    doubt=doubt,
+                    request_id=record.request_id,
+                    provider=record.provider,
+                    request_model=record.request_model,
+                    response_model=record.response_model,
+                    output_tokens=record.usage.output_tokens,
+                )
 
     def unauthenticated(self, code: str) -> None:
         """Count a refused credential."""

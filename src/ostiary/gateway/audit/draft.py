@@ -8,7 +8,7 @@ import msgspec
 
 from ostiary.core.call import DialectName, Operation
 from ostiary.core.error import OstiaryError, provider_code
-from ostiary.core.event import Attempt, Closed, Opened, Outcome, Skipped, Timings
+from ostiary.core.event import Attempt, Closed, Doubt, Opened, Outcome, Skipped, Timings
 from ostiary.core.label import Sensitivity
 from ostiary.core.limit import DROPPED_FIELDS_CHARS_MAX, MODEL_NAME_BYTES_MAX
 from ostiary.core.principal import Deployment, Principal
@@ -53,6 +53,7 @@ class Draft(msgspec.Struct, eq=False):
     strategy: str = ""
     shadow_of: str = ""
     ticket: str = ""
+    doubts: tuple[Doubt, ...] = ()
     route: tuple[Skipped, ...] = ()
     received_at: float = 0.0
     sent_at: float = 0.0
@@ -185,6 +186,7 @@ class Draft(msgspec.Struct, eq=False):
             self.shadow_of,
             principal.project,
             self.ticket,
+            self.doubts,
         )
         return Closed(*(*asked, *answered))
 

@@ -35,7 +35,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 class Told(msgspec.Struct, frozen=True):
     """A plain answer as the client gets it, and what was learnt of it. `usage` is None where the provider reported
-    none; `produced_bytes` is then how much it said. `reply` is a chat answer in our terms, where it had to be read so."""
+    none; `produced_bytes` is how much it said, where the usage leaves a wish to know. `reply` is a chat answer in our terms, where it had to be read so."""
 
     body: bytes
     usage: Usage | None

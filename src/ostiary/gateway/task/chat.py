@@ -29,6 +29,7 @@ from ostiary.gateway.arrival import Arrival
 from ostiary.gateway.dialect import ClientDialect, Encoded, PromptCache, ProviderDialect, StreamEncoder, TextPlace
 from ostiary.gateway.guard.screen import screen_stream
 from ostiary.gateway.meter import estimate
+from ostiary.gateway.meter.doubt import worth_counting
 from ostiary.gateway.policy.access import Ask, Grant, Grants
 from ostiary.gateway.relay import Relay
 from ostiary.gateway.task import Terms, Told
@@ -120,7 +121,8 @@ class Chat:
     ) -> Told:
         if provider.name is self._client.name:
             tap = provider.tap_chat_reply(body)
-            produced = _produced_bytes(provider, body) if tap.usage is None else 0
+            counted = tap.usage is None or worth_counting(tap.usage, len(body))
+            produced = _produced_bytes(provider, body) if counted else 0
             return Told(body, tap.usage, tap.response_model, tap.finish_reason, produced)
         reply = provider.decode_chat_reply(body)
         finish = reply.choices[0].finish_reason if reply.choices else None
@@ -129,7 +131,7 @@ class Chat:
             reply.usage,
             reply.response_model,
             str(finish or ""),
-            0 if reply.usage is not None else reply.produced_bytes(),
+            reply.produced_bytes(),
             reply=reply,
         )
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ostiary.core.call import DialectName, Operation
 from ostiary.core.error import Code, UpstreamError
-from ostiary.core.event import Attempt, Closed, Opened, Outcome, Skipped, Timings
+from ostiary.core.event import Attempt, Closed, Doubt, Opened, Outcome, Skipped, Timings
 from ostiary.core.label import Sensitivity
 from ostiary.core.principal import Deployment, Principal
 from ostiary.core.usage import Cost, Nano, Usage
@@ -47,7 +47,7 @@ def test_the_closing_record_has_each_thing_under_its_name(draft):
     draft.status, draft.degraded, draft.usage_estimated = 418, True, True
     draft.usage, draft.cost = Usage(input_tokens=3), Cost(Nano(5))
     draft.dropped_fields, draft.route = ("a",), (Skipped("t", "r"),)
-    draft.deployment = Deployment(service="s")
+    draft.deployment, draft.doubts = Deployment(service="s"), (Doubt.MODEL,)
     draft.started_at, draft.received_at, draft.sent_at, draft.first_byte_at = 1.0, 2.0, 3.0, 4.0
     draft.attempted("t", 2.0, 3.0, 4.5, error=None, credential="c")
     draft.attempted("u", 2.0, 0.0, 4.0, error=UpstreamError(Code.UPSTREAM_CUT, "cut"), credential="")
@@ -75,6 +75,7 @@ def test_the_closing_record_has_each_thing_under_its_name(draft):
         "dropped_fields": ("a",),
         "degraded": True,
         "route": (Skipped("t", "r"),),
+        "doubts": (Doubt.MODEL,),
     }
     found = {name: getattr(closed, name) for name in Closed.__struct_fields__}
     assert found == {name: other.get(name, name) for name in Closed.__struct_fields__}
