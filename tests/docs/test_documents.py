@@ -23,7 +23,7 @@ from ostiary.gateway.route.explain import OPERATION
 from ostiary.gateway.route.health import Standing
 from ostiary.gateway.route.plan import DROPS
 from ostiary.settings import ModelSettings, Settings, load
-from ostiary.telemetry.metrics import Metrics, reviews_waiting, unshipped
+from ostiary.telemetry.metrics import Metrics, configuration, reviews_waiting, unshipped
 from tests.tidy.tree import ROOT, SRC, modules, tracked
 
 DOCUMENTS = [name for name in tracked() if name.endswith(".md") and not name.startswith(("changes.d/", "tests/"))]
@@ -259,6 +259,7 @@ def test_every_metric_is_documented():
         *vars(metrics.cache).values(),
         unshipped(int),
         *reviews_waiting(int, int),
+        *configuration(bool, int),
     ):
         if hasattr(collector, "describe"):
             (family,) = collector.describe()

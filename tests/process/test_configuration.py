@@ -73,8 +73,10 @@ def test_a_bad_file_is_refused_with_its_reason_and_the_one_before_stays(house):
         house.file.unlink()
         until(lambda: "cannot be read" in refusals(house)[-1], 4.0, "the refusal of no file")
         assert house.chat().status == 200
+        assert house.metric("ostiary_configuration_refused") == 1
         house.write(models=EXTRA)
         until(lambda: "extra" in house.offered(), 4.0, "the good file")
+        assert house.metric("ostiary_configuration_refused") == 0
         assert len(refusals(house)) == LIVE + 3, "each refusal is told once"
 
 
@@ -275,3 +277,46 @@ def test_the_insecure_rule_holds_at_the_door(house):
     house.wait_ready()
     assert house.chat().status == 200
     assert house.stop() == 0
+
+
+def test_fd48_prices_that_go_bad_leave_those_before_and_no_call_is_ever_free(house):
+    def priced(*rows):
+        listed = "".join(f"\n    - {{provider: sim, model: {row}}}" for row in rows)
+        house.write(top=f"pricing:\n  prices:{listed or ' []'}")
+
+    def cost(answer):
+        """Nano-units for each token of a call."""
+        asked = answer.headers["x-request-id"]
+
+        def closed():
+            return [one["record"] for one in house.records("closed") if one["record"]["request_id"] == asked]
+
+        (record,) = until(closed, 5.0, "the record on the disk")
+        return record["cost"]["nano"] / (record["usage"]["input_tokens"] + record["usage"]["output_tokens"])
+
+    priced('gpt-4o-mini, input: "1", output: "1"')
+    with house.start():
+        assert cost(house.chat()) == 1_000
+        meanwhile = []
+        assert 0 <= house.metric("ostiary_price_list_age_seconds") < 10**9
+        for number, bad in enumerate(
+            (
+                'gpt-4o-mini, input: "-1", output: "1"',
+                'gpt-4o-mini, input: "free", output: "1"',
+                'gpt-4o-mini, input: "1e40", output: "1"',
+                'gpt-4o-mini, valid_from: "2026-13-40", input: "1", output: "1"',
+                "gpt-4o-mini, inp",
+            ),
+            1,
+        ):
+            priced(bad)
+            until(lambda n=number: len(refusals(house)) >= n, 4.0, f"the refusal of {bad}")
+            meanwhile.append(house.chat())
+        assert house.metric("ostiary_configuration_refused") == 1
+        priced('gpt-4o-mini, input: "2", output: "2"')
+        until(lambda: cost(house.chat()) == 2_000, 4.0, "the new price")
+        assert [cost(one) for one in meanwhile] == [1_000] * 5
+        priced('gpt-4o-mini, input: "2", output: "2"', 'gpt-4o-mini, valid_from: "2099-01-01", input: "9", output: "9"')
+        until(lambda: house.metric("ostiary_configuration_refused") == 0, 4.0, "the good file")
+        assert cost(house.chat()) == 2_000
+        assert cost(house.chat("sim/a-model-that-nobody-lists")) > 0

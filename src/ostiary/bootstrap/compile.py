@@ -43,7 +43,7 @@ from ostiary.control.catalogue import (
 from ostiary.control.publisher import write_atomically
 from ostiary.control.reference import reference, resolve
 from ostiary.core.call import DialectName
-from ostiary.core.error import OperatorError
+from ostiary.core.error import Code, OperatorError
 from ostiary.core.http import Origin
 from ostiary.settings import (
     AuthSettings,
@@ -108,8 +108,15 @@ class Declared(msgspec.Struct, frozen=True):
 
 
 def compile_file(loaded: Loaded, secrets_dir: Path) -> Declared:
-    """The rows of a file. Raises OperatorError config.invalid at the first mistake."""
-    return _Compiler(loaded, secrets_dir).run()
+    """The rows of a file. Raises OperatorError config.invalid at the first mistake, whatever the file holds: a running
+    installation must outlive what nobody foresaw."""
+    try:
+        return _Compiler(loaded, secrets_dir).run()
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise OperatorError(
+            Code.CONFIG_INVALID,
+            f"{loaded.file}: something in it is not foreseen ({type(error).__name__}: {error}); please report it",
+        ) from error
 
 
 def snapshot_of(declared: Declared, teams: Iterable[TeamRow], now_ns: int) -> Snapshot:
@@ -263,7 +270,10 @@ class _Compiler:
                 raise self.error((*path, "catalogue"), f"no such row{near(row.catalogue, rows)}")
             return rows[row.catalogue]
         if row.base_url is not None:
-            host = urlsplit(row.base_url).netloc
+            try:
+                host = urlsplit(row.base_url).netloc
+            except ValueError as error:
+                raise self.error((*path, "base_url"), f"not a URL: {error}") from error
             found = [one for one in rows.values() if one.serves(host)]
             # One host may have several rows: the one whose path the URL has, in the dialect it is to be spoken to in.
             url = row.base_url
@@ -486,7 +496,10 @@ class _Compiler:
                     ("pricing", "prices", i, "provider"),
                     f"no provider `{price.provider}`{near(price.provider, names)}",
                 )
-            rows.append(price_row(price))
+            try:
+                rows.append(price_row(price))
+            except ValueError as error:
+                raise self.error(("pricing", "prices", i, "valid_from"), str(error)) from error
         for name in sorted({row.price_provider for row in providers if row.price_provider}):
             rows += price_rows(name)
         return PricingRow(

@@ -100,8 +100,11 @@ def price_file(path: Path) -> list[PriceSettings]:
 
 
 def price_row(price: PriceSettings) -> PriceRow:
-    """A row of prices of the file. Raises ValueError for a day that is none."""
-    day = dt.date.fromisoformat(price.valid_from)
+    """A row of prices of the file. Raises ValueError, told in the file's terms, for a day that is none."""
+    try:
+        day = dt.date.fromisoformat(price.valid_from)
+    except ValueError as error:
+        raise ValueError(f"there is no day {price.valid_from}") from error
     return PriceRow(
         provider=price.provider,
         model=price.model,

@@ -23,6 +23,7 @@ from ostiary.bootstrap.ready import tell_ready
 from ostiary.bootstrap.recorder import Recorder
 from ostiary.bootstrap.reviewing import Reviews
 from ostiary.control.admin import Admin
+from ostiary.control.catalogue import newest_price
 from ostiary.core.error import Code, OperatorError, OstiaryError
 from ostiary.core.limit import CONFIG_POLL_SECONDS, ORIGIN_SEEN_SECONDS, ROWS_POLL_SECONDS, USAGE_UPKEEP_SECONDS
 from ostiary.projector.loop import Projector
@@ -34,7 +35,7 @@ from ostiary.store.journal.disk import OsDisk
 from ostiary.store.journal.layout import origins
 from ostiary.store.journal.reader import JournalFiles
 from ostiary.telemetry import log
-from ostiary.telemetry.metrics import render_all, reviews_waiting, unshipped
+from ostiary.telemetry.metrics import configuration, render_all, reviews_waiting, unshipped
 
 _FAULT_REPEAT_SECONDS: Final = 60.0
 _REASONS_KEPT: Final = 100
@@ -68,6 +69,7 @@ class Ops:
             # those made since are published at the first look.
             self._seen_rows = -1
             _log.error("change_refused", reason=refused)
+        self._file_refused, self._rows_refused = bool(refused), False
         self._rows_fault = ""
         self._running = settings if self.publication.taken else None
         self.projector = Projector(JournalFiles(self.offline.journal_root), self.offline.usage_store, self._faulted)
@@ -137,7 +139,12 @@ class Ops:
 
     def _metrics(self) -> bytes:
         waiting = reviews_waiting(lambda: self.reviews.waiting, self.reviews.oldest_seconds)
-        return render_all((unshipped(self._unshipped), *waiting))
+        taken = configuration(lambda: self._file_refused or self._rows_refused, self._price_age)
+        return render_all((unshipped(self._unshipped), *waiting, *taken))
+
+    def _price_age(self) -> int:
+        now = self.clock.now_ns() // 1_000_000_000
+        return now - newest_price(now)
 
     def _unshipped(self) -> int:
         return sum(self.projector.unshipped().values())
@@ -196,6 +203,7 @@ class Ops:
                     if self._file_changed():
                         await asyncio.to_thread(self._look_at_file)
                 except OperatorError as error:
+                    self._file_refused = self._file_refused or error.code is not Code.STORE_UNAVAILABLE
                     if error.code is not Code.STORE_UNAVAILABLE or self._worth_saying(f"file: {error.message}"):
                         _log.error("change_refused", reason=error.message)
             try:
@@ -203,10 +211,11 @@ class Ops:
                 await asyncio.to_thread(self._look_at_rows)
             except OperatorError as error:  # tried again at each look
                 self._rows_fault = error.message if error.code is Code.STORE_UNAVAILABLE else ""
+                self._rows_refused = not self._rows_fault
                 if self._worth_saying(error.message):
                     _log.error("rows_unread" if self._rows_fault else "change_refused", reason=error.message)
             else:
-                self._rows_fault = ""
+                self._rows_fault, self._rows_refused = "", False
 
     async def _keep(self) -> None:
         """Make room for the days to come, and give up calls that are older than they are to be kept."""
@@ -262,6 +271,7 @@ class Ops:
             if error.code is Code.STORE_UNAVAILABLE:  # nothing is wrong with the file: it is tried at each look
                 self._seen_file = (0, 0, 0)
             raise
+        self._file_refused = False
         self.notifier.configure(self.loaded)
         self.reviews.configure(self.loaded)
         _log.info("configuration_taken", warnings=len(self.publication.warnings))

@@ -160,7 +160,10 @@ def whatif(
     price_list, model, known = _target(settings, name, prices)
     own = price_file(prices) if prices is not None else []
     own += settings.settings.pricing.prices
-    rows = [price_row(one) for one in own if f"{one.provider}/{one.model}" in {name, f"{price_list}/{model}"}]
+    try:
+        rows = [price_row(one) for one in own if f"{one.provider}/{one.model}" in {name, f"{price_list}/{model}"}]
+    except ValueError as no_day:
+        fail(str(no_day))
     listed = sorted(rows, key=lambda one: -one.valid_from) if not variant else []
     shipped = sorted(prices_of(price_list, model, variant), key=lambda one: -one.valid_from)
     if not listed and not shipped:

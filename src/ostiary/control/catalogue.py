@@ -124,6 +124,12 @@ def price_version() -> str:
     return _price_file().version
 
 
+def newest_price(now_seconds: int) -> int:
+    """When the latest of the shipped prices that hold began to (seconds since 1970): how fresh the lists are."""
+    rows = (row.valid_from for rows in _price_file().providers.values() for row in rows)
+    return max((at for at in rows if at <= now_seconds), default=0)
+
+
 def price_rows(provider: str, variant: str | None = "") -> list[PriceRow]:
     """The shipped rows of one price list for a class of service (empty: the standard one, None: all of them); empty for
     a list that is not there."""

@@ -406,6 +406,16 @@ def unshipped(look: Callable[[], float]) -> LookedAt:
     return LookedAt("ostiary_journal_unshipped_bytes", "Journal bytes not yet in the store.", look)
 
 
+def configuration(refused: Callable[[], bool], price_age_seconds: Callable[[], float]) -> tuple[LookedAt, LookedAt]:
+    """Whether what the file or the database says is not what runs, and how old the shipped prices are."""
+    return (
+        LookedAt(
+            "ostiary_configuration_refused", "Whether the configuration is refused and an older one runs.", refused
+        ),
+        LookedAt("ostiary_price_list_age_seconds", "Since the newest price of the shipped lists.", price_age_seconds),
+    )
+
+
 def reviews_waiting(count: Callable[[], float], oldest_seconds: Callable[[], float]) -> tuple[LookedAt, LookedAt]:
     """How many calls wait for a person, and how long the first of them has."""
     return (
