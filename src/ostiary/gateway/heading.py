@@ -105,7 +105,17 @@ def limits(
             at = dt.datetime.fromtimestamp(now_seconds + math.ceil(one.reset_seconds), dt.UTC)
             when = at.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
         else:
+            if not one.reset_seconds:
+                headers += _unused(kind, one.limit, one.remaining)
+                continue
             limit, remaining, reset = _OPENAI_LIMITS[kind]
             when = b"%.3fs" % one.reset_seconds
         headers += ((limit, b"%d" % one.limit), (remaining, b"%d" % one.remaining), (reset, when))
     return tuple(headers)
+
+
+@lru_cache(maxsize=_WAYS_KEPT_MAX)
+def _unused(kind: str, limit: int, remaining: int) -> tuple[Header, ...]:
+    """OpenAI's headers of a limit that owes nothing: the same from call to call."""
+    names = _OPENAI_LIMITS[kind]
+    return tuple(zip(names, (b"%d" % limit, b"%d" % remaining, b"0.000s"), strict=True))

@@ -17,7 +17,7 @@ from ostiary.gateway.policy.access import Grant
 from ostiary.gateway.route import backoff
 from ostiary.gateway.route.condition import Facts, facts_of
 from ostiary.gateway.route.health import Standing
-from ostiary.gateway.route.plan import JUDGED, TRY_NEXT, Plan, Scene, nowhere, plan, sole
+from ostiary.gateway.route.plan import JUDGED, TRY_NEXT, Plan, Scene, nowhere, open_to, plan
 from ostiary.gateway.world import World
 from ostiary.snapshot.index import Index, Target
 from ostiary.snapshot.tables import ModelRow, Subject
@@ -51,10 +51,11 @@ def routed(
     """The plan of a call, with at least one target. What kept it from others goes on record. Raises what `nowhere`
     gives where none can take it."""
     bound_by_team = grant.regions or grant.private_only
+    targets: tuple[Target, ...] = ()
     if not (fallbacks or bound_by_team or draft.label is Sensitivity.REGULATED):  # as most calls
-        route = sole(index, grant.model, arrival.operation, world.health, need)
-        if route is not None:
-            return route
+        targets = open_to(index, grant.model, arrival.operation, world.health, need)
+        if len(targets) == 1:
+            return Plan(targets, 1)
     scene = Scene(
         world.random,
         draft.received_at,
@@ -67,6 +68,8 @@ def routed(
         grant.regions,
         grant.private_only,
     )
+    if targets:
+        return Plan(world.strategies[grant.model.strategy](targets, scene), len(targets))
     route = plan(
         index,
         grant.model,

@@ -16,7 +16,7 @@ from ostiary.core.limit import EXCHANGE_REQUESTS_MAX, RATE_SCOPES_MAX, SLOT_RENE
 from ostiary.core.port import Clock
 from ostiary.gateway.counting.circuit import Circuit
 from ostiary.gateway.meter.limits import Limits, Standing, Taken, asked, share_of, too_fast, too_many
-from ostiary.gateway.meter.rate import Cell
+from ostiary.gateway.meter.rate import Cells
 from ostiary.gateway.ports import LimitAnswer, LimitBatch, LimitTake, LimitVerdict, RateCell, Slot
 from ostiary.snapshot.tables import LimitedRow
 
@@ -58,7 +58,8 @@ class SharedLimits:
         taken = asked(scopes, tokens)
         take = LimitTake(
             tuple(
-                RateCell(cell.name, cell.interval(), cell.burst, cell.cost) for cell in (*taken.requests, *taken.tokens)
+                RateCell(cell.name, cell.interval(), cell.burst, cell.cost or tokens)
+                for cell in (*taken.requests.each, *taken.tokens.each)
             ),
             tuple(
                 Slot(one.scope, one.limit.concurrent_requests)
@@ -78,12 +79,12 @@ class SharedLimits:
             self._touched.update(taken.open)
             self._wake()
         if tokens is not None and not taken.alone:
-            for cell in taken.tokens:
+            for cell in taken.tokens.each:
                 if cell.name in self._corrections or len(self._corrections) < RATE_SCOPES_MAX:
-                    seconds = (tokens - cell.cost) * cell.interval()
+                    seconds = (tokens - (cell.cost or taken.expected)) * cell.interval()
                     self._corrections[cell.name] = self._corrections.get(cell.name, 0.0) + seconds
 
-    def standing(self, cells: Sequence[Cell], now: float) -> Standing | None:
+    def standing(self, cells: Cells, now: float) -> Standing | None:
         """See Limits; as last heard."""
         return self._known.standing(cells, now)
 
@@ -163,5 +164,5 @@ def _refusal(one: _Waiting, verdict: LimitVerdict) -> OstiaryError:
     slots = one.take.slots
     if verdict.refused < len(slots):
         return too_many(slots[verdict.refused].scope, slots[verdict.refused].limit)
-    cells = (*one.taken.requests, *one.taken.tokens)
+    cells = (*one.taken.requests.each, *one.taken.tokens.each)
     return too_fast(cells[verdict.refused - len(slots)], verdict.wait_seconds)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from ostiary.core.error import CallerError, Code
-from ostiary.gateway.meter.rate import Cell, Rates
+from ostiary.gateway.meter.rate import Cell, Cells, Rates
 from ostiary.snapshot.tables import LimitedRow, LimitRow
 
 _ROWS_KEPT_MAX: Final = 4_096
@@ -20,8 +20,8 @@ class Taken(msgspec.Struct, frozen=True):
     """What one call took of the limits: to be given back or corrected when it ends. Of the cells of each kind the one with
     the least burst comes first; one that costs 0 costs as many tokens as were `expected`."""
 
-    tokens: tuple[Cell, ...]
-    requests: tuple[Cell, ...]
+    tokens: Cells
+    requests: Cells
     open: tuple[str, ...]
     alone: bool = False
     """Decided by this worker for itself while the shared counters were away."""
@@ -73,14 +73,14 @@ class Limits:
         if tokens is not None:
             self._rates.correct(taken.tokens, tokens, now, taken.expected)
 
-    def standing(self, cells: Sequence[Cell], now: float) -> Standing | None:
+    def standing(self, cells: Cells, now: float) -> Standing | None:
         """The tightest of some limits; None where there is none."""
         found = self._rates.tightest(cells, now)
         return None if found is None else Standing(found[0].rate, found[1], found[2])
 
     def told(self, taken: Taken, reset_seconds: Sequence[float], now: float) -> None:
         """Take over what shared counters decided: `reset_seconds` of each cell, requests before tokens."""
-        for cell, seconds in zip((*taken.requests, *taken.tokens), reset_seconds, strict=True):
+        for cell, seconds in zip((*taken.requests.each, *taken.tokens.each), reset_seconds, strict=True):
             self._rates.told(cell.name, now + seconds, now)
         for scope in taken.open:
             self._open[scope] = self._open.get(scope, 0) + 1
@@ -102,8 +102,7 @@ class Limits:
 def asked(scopes: Sequence[LimitedRow], tokens: int) -> Taken:
     """What a call of `tokens` tokens takes of its limits where they let it through."""
     together = _together(tuple(scopes))
-    paid = tuple(Cell(one.name, one.rate, one.burst, tokens) for one in together.tokens)
-    return Taken(paid, together.requests, together.open)
+    return Taken(together.tokens, together.requests, together.open, expected=tokens)
 
 
 class _Together(msgspec.Struct, frozen=True):
@@ -112,19 +111,21 @@ class _Together(msgspec.Struct, frozen=True):
 
     open: tuple[str, ...]
     bounds: tuple[int, ...]
-    requests: tuple[Cell, ...]
-    tokens: tuple[Cell, ...]
-    cells: tuple[Cell, ...]
+    requests: Cells
+    tokens: Cells
+    cells: Cells
 
 
 @lru_cache(maxsize=_ROWS_KEPT_MAX)
 def _together(scopes: tuple[LimitedRow, ...]) -> _Together:
     cells = [_cells(one) for one in scopes]
-    requests = tuple(sorted((one for one, _ in cells if one is not None), key=_burst))
-    tokens = tuple(sorted((one for _, one in cells if one is not None), key=_burst))
+    requests = Cells.of(sorted((one for one, _ in cells if one is not None), key=_burst))
+    tokens = Cells.of(sorted((one for _, one in cells if one is not None), key=_burst))
     places = {one.scope: one.limit.concurrent_requests for one in scopes}
     bounded = {scope: bound for scope, bound in places.items() if bound is not None}
-    return _Together(tuple(bounded), tuple(bounded.values()), requests, tokens, (*requests, *tokens))
+    return _Together(
+        tuple(bounded), tuple(bounded.values()), requests, tokens, Cells.of((*requests.each, *tokens.each))
+    )
 
 
 def _burst(cell: Cell) -> int:

@@ -7,9 +7,8 @@ paid for. What a call turns out to have cost may be corrected afterwards, in eit
 All scopes of a call are judged together: what one refuses is charged to none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from itertools import repeat
-from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -35,7 +34,25 @@ class Cell(msgspec.Struct, frozen=True):
         return _MINUTE / self.rate
 
 
-_name: Final[Callable[[Cell], str]] = attrgetter("name")
+class Cells(msgspec.Struct, frozen=True):
+    """Limits that are judged together, also as columns, in which they are reckoned: their names, the seconds that one unit
+    of each takes, and their costs."""
+
+    each: tuple[Cell, ...]
+    names: tuple[str, ...]
+    intervals: tuple[float, ...]
+    costs: tuple[int, ...]
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> "Cells":
+        """The cells in their order."""
+        each = tuple(cells)
+        return cls(
+            each,
+            tuple(cell.name for cell in each),
+            tuple(cell.interval() for cell in each),
+            tuple(cell.cost for cell in each),
+        )
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -52,55 +69,56 @@ class Rates:
     def __init__(self) -> None:
         self._tat: dict[str, float] = {}
 
-    def take(self, cells: Sequence[Cell], now: float, units: int = 0) -> Refused | None:
+    def take(self, cells: Cells, now: float, units: int = 0) -> Refused | None:
         """Charge every cell, or none and say which refuses, the longest wait of all."""
         refused: Refused | None = None
         tats = self._tat
-        names = [*map(_name, cells)]
+        names = cells.names
         after: list[float] = []
         append = after.append
-        for cell, owed in zip(cells, map(tats.get, names, repeat(now)), strict=True):
-            more = (cell.cost or units) * _MINUTE / cell.rate
+        for owed, seconds, cost in zip(map(tats.get, names, repeat(now)), cells.intervals, cells.costs, strict=True):
             if owed > now:
+                cell = cells.each[len(after)]
                 # More than a burst never fits: it is let through alone, once nothing else is owed, and pays afterwards.
-                wait = owed - now - max(cell.burst - (cell.cost or units), 0) * _MINUTE / cell.rate
+                wait = owed - now - max(cell.burst - (cost or units), 0) * seconds
                 # Sums of floats may miss by a few units in the last place; a nanosecond is less than any clock tells.
                 if wait > _NANOSECOND and (refused is None or wait > refused.retry_after_seconds):
                     refused = Refused(cell, wait)
-                append(owed + more)
+                append(owed + (cost or units) * seconds)
             else:
-                append(now + more)
+                append(now + (cost or units) * seconds)
         if refused is None:
             tats.update(zip(names, after, strict=True))
             if len(tats) > RATE_SCOPES_MAX:
                 self._forget(now)
         return refused
 
-    def correct(self, cells: Sequence[Cell], cost: int, now: float, units: int = 0) -> None:
+    def correct(self, cells: Cells, cost: int, now: float, units: int = 0) -> None:
         """Charge what it came to instead of what was expected: `cost` units rather than each `cell.cost`, or `units`."""
         tats = self._tat
-        for cell, tat in zip(cells, map(tats.get, map(_name, cells)), strict=True):
-            more = cost - (cell.cost or units)
+        names = cells.names
+        for name, tat, seconds, expected in zip(names, map(tats.get, names), cells.intervals, cells.costs, strict=True):
+            more = cost - (expected or units)
             if tat is not None:
-                tats[cell.name] = tat + more * _MINUTE / cell.rate
+                tats[name] = tat + more * seconds
             elif more > 0:
-                tats[cell.name] = now + more * _MINUTE / cell.rate
+                tats[name] = now + more * seconds
 
     def tat(self, name: str) -> float:
         """The theoretical arrival time of a limit; 0.0 where it owes nothing."""
         return self._tat.get(name, 0.0)
 
-    def tightest(self, cells: Sequence[Cell], now: float) -> tuple[Cell, int, float] | None:
+    def tightest(self, cells: Cells, now: float) -> tuple[Cell, int, float] | None:
         """The limit with the least room: it, how many units of it would pass at once, and the seconds until its whole
         burst is there again; None of none. Of the cells the one with the least burst comes first."""
-        if not cells:
+        if not cells.each:
             return None
-        found = cells[0]
-        tats = [*map(self._tat.get, map(_name, cells), repeat(now))]
+        found = cells.each[0]
+        tats = [*map(self._tat.get, cells.names, repeat(now))]
         if max(tats) <= now:  # nothing is owed: as most of the time
             return found, found.burst, 0.0
         least, reset = float(found.burst), 0.0
-        for cell, tat in zip(cells, tats, strict=True):
+        for cell, tat in zip(cells.each, tats, strict=True):
             if tat > now:  # of the others the first has the least room
                 room = cell.burst - (tat - now) * cell.rate / _MINUTE
                 if room < least:

@@ -125,16 +125,18 @@ class Plan(msgspec.Struct, frozen=True):
         return -1
 
 
-def sole(index: Index, model: ModelRow, operation: Operation, health: Health, need: Callable[[], Need]) -> Plan | None:
-    """What `plan` gives for a model with one target and no fallback, whose caller is not bound to regions or private
-    providers, where the call may go there; None where there is more to look at."""
+def open_to(
+    index: Index, model: ModelRow, operation: Operation, health: Health, need: Callable[[], Need]
+) -> tuple[Target, ...]:
+    """The targets of a model with no fallback, whose caller is not bound to regions or private providers, where the call
+    may go to each of them, in no order yet; empty where there is more to look at."""
+    if model.regions or health.troubled:
+        return ()
     targets = index.targets(model, operation)
-    if len(targets) != 1 or model.regions or health.troubled:
-        return None
-    target = targets[0]
-    if target.when or (target.traits is not None and unfit(target.traits, need()) is not None):
-        return None
-    return Plan(targets, 1)
+    for target in targets:
+        if target.when or (target.traits is not None and unfit(target.traits, need()) is not None):
+            return ()
+    return targets
 
 
 def plan(

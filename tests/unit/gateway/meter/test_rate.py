@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ostiary.core.error import CallerError, Code
 from ostiary.core.limit import RATE_SCOPES_MAX
 from ostiary.gateway.meter.limits import Limits
-from ostiary.gateway.meter.rate import Cell, Rates
+from ostiary.gateway.meter.rate import Cell, Cells, Rates
 from ostiary.snapshot.tables import LimitedRow, LimitRow
 
 
@@ -21,7 +21,7 @@ def test_no_window_lets_through_more_than_the_burst_and_the_rate(rate, burst, ga
     cell = Cell("x", rate, burst, 1)
     for gap in gaps:
         now += gap
-        if rates.take([cell], now) is None:
+        if rates.take(Cells.of([cell]), now) is None:
             passed.append(now)
     for i, start in enumerate(passed):
         for j in range(i, len(passed)):
@@ -30,18 +30,18 @@ def test_no_window_lets_through_more_than_the_burst_and_the_rate(rate, burst, ga
 
 def test_a_steady_rate_is_held_to_within_a_hundredth():
     rates, cell = Rates(), Cell("x", 600, 1, 1)
-    passed = sum(rates.take([cell], 1_000.0 + i * 0.001) is None for i in range(60_000))
+    passed = sum(rates.take(Cells.of([cell]), 1_000.0 + i * 0.001) is None for i in range(60_000))
     assert abs(passed - 600) <= 6
 
 
 def test_what_is_refused_says_when_it_would_pass_and_then_does():
     rates, cell = Rates(), Cell("x", 60, 2, 1)
-    assert rates.take([cell], 0.0) is None
-    assert rates.take([cell], 0.0) is None
-    refused = rates.take([cell], 0.0)
+    assert rates.take(Cells.of([cell]), 0.0) is None
+    assert rates.take(Cells.of([cell]), 0.0) is None
+    refused = rates.take(Cells.of([cell]), 0.0)
     assert refused.retry_after_seconds == pytest.approx(1.0)
-    assert rates.take([cell], 0.999) is not None
-    assert rates.take([cell], 1.0) is None
+    assert rates.take(Cells.of([cell]), 0.999) is not None
+    assert rates.take(Cells.of([cell]), 1.0) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 5)), min_size=1, max_size=40))
@@ -50,31 +50,31 @@ def test_what_one_scope_refuses_is_charged_to_none(takes):
     for which, cost in takes:
         cells = [Cell("tight", 1, 3, cost), Cell(f"wide{which}", 6_000, 6_000, cost)]
         before = {name: rates.tat(name) for name in ("tight", *(f"wide{i}" for i in range(4)))}
-        if rates.take(cells, 0.0) is not None:
+        if rates.take(Cells.of(cells), 0.0) is not None:
             assert before == {name: rates.tat(name) for name in before}
 
 
 def test_a_cost_beyond_the_burst_passes_alone_and_pays_afterwards():
     rates = Rates()
     big = Cell("x", 60, 10, 25)
-    assert rates.take([big], 0.0) is None
-    refused = rates.take([Cell("x", 60, 10, 1)], 0.0)
+    assert rates.take(Cells.of([big]), 0.0) is None
+    refused = rates.take(Cells.of([Cell("x", 60, 10, 1)]), 0.0)
     assert refused.retry_after_seconds == pytest.approx(16.0)
 
 
 @given(estimate=st.integers(0, 50), actual=st.integers(0, 50))
 def test_a_corrected_estimate_leaves_what_the_actual_cost_would_have(estimate, actual):
     corrected, exact = Rates(), Rates()
-    corrected.take([Cell("x", 60, 100, estimate)], 5.0)
-    corrected.correct([Cell("x", 60, 100, estimate)], actual, 6.0)
-    exact.take([Cell("x", 60, 100, actual)], 5.0)
+    corrected.take(Cells.of([Cell("x", 60, 100, estimate)]), 5.0)
+    corrected.correct(Cells.of([Cell("x", 60, 100, estimate)]), actual, 6.0)
+    exact.take(Cells.of([Cell("x", 60, 100, actual)]), 5.0)
     assert corrected.tat("x") == pytest.approx(exact.tat("x"))
 
 
 def test_no_more_scopes_are_remembered_than_the_bound():
     rates = Rates()
     for i in range(RATE_SCOPES_MAX + 5_000):
-        rates.take([Cell(f"user {i}", 1, 1, 1)], 0.0)
+        rates.take(Cells.of([Cell(f"user {i}", 1, 1, 1)]), 0.0)
     assert len(rates._tat) <= RATE_SCOPES_MAX
 
 
@@ -120,7 +120,7 @@ def test_the_tightest_limit_is_the_one_with_the_least_room(given_):
     def room(cell):
         return cell.burst - max(rates.tat(cell.name) - now, 0.0) * cell.rate / 60
 
-    cell, left, reset = rates.tightest(cells, now)
+    cell, left, reset = rates.tightest(Cells.of(cells), now)
     assert room(cell) == min(map(room, cells))
     assert left == max(int(room(cell) + 1e-9), 0)
     assert reset == max(rates.tat(cell.name) - now, 0.0)
