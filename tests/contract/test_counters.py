@@ -168,6 +168,22 @@ async def test_a_statement_may_be_repeated_and_is_never_taken_back(connect):
     assert (other.spent_nano, other.lease_nano) == (2**53 + 3, 0)
 
 
+async def test_at31_workers_whose_clocks_differ_across_an_edge_share_each_period_and_neither_starts_it_again(connect):
+    one, two = connect("w1"), connect("w2")
+    ended, begun = (lambda spent: Stated("team/a/b", NOW, NOW + DAY, spent, budget_nano=100)), NOW + DAY
+    assert (await budgets(one, ended(60))).accounts[0].others == ()
+    # The second is two seconds ahead, and in the next period already; the first still spends in the one before.
+    said = await budgets(two, Stated("team/a/b", begun, begun + DAY, budget_nano=100), wants=[Want(80, 0, (0,))])
+    assert (said.accounts[0].lease_nano, said.wants[0].refused) == (80, -1)
+    said = await budgets(one, ended(60), wants=[Want(50, 0, (0,)), Want(40, 0, (0,))])
+    assert [one.refused for one in said.wants] == [0, -1], (
+        "of the period before 40 are left, whatever the next one has lent"
+    )
+    # Then it gets there too: what was lent there meanwhile still is.
+    said = await budgets(one, Stated("team/a/b", begun, begun + DAY, budget_nano=100), wants=[Want(30, 0, (0,))])
+    assert (said.wants[0].refused, said.wants[0].remaining_nano) == (0, 20)
+
+
 async def test_a_share_is_told_to_one_worker_once(connect):
     one, two = connect("w1"), connect("w2")
     said = await budgets(one, Stated("team/a/b", NOW, NOW + DAY, 60, budget_nano=100, alerts=(0.5, 1.0)))
@@ -378,7 +394,7 @@ async def test_scripts_that_the_server_has_forgotten_are_sent_again(server, conn
     await works(counters)
 
 
-async def test_a_server_that_stops_is_told_and_found_again(server, connect):
+async def test_fd18_a_server_that_stops_is_told_and_found_again(server, connect):
     counters = connect(url=server.url)
     await works(counters)
     server.stop()
@@ -387,7 +403,7 @@ async def test_a_server_that_stops_is_told_and_found_again(server, connect):
     await works(counters)
 
 
-async def test_a_server_that_does_not_answer_costs_no_more_than_the_bound(server, connect):
+async def test_fd19_a_server_that_does_not_answer_costs_no_more_than_the_bound(server, connect):
     counters = connect(url=server.url, seconds_max=0.05)
     with contextlib.suppress(GatewayError):
         await works(counters)
@@ -406,7 +422,7 @@ async def test_a_server_that_does_not_answer_costs_no_more_than_the_bound(server
         (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0"), "OutOfMemoryError"),
     ],
 )
-async def test_a_server_that_takes_no_writes_is_as_good_as_none(server, connect, change, back, told):
+async def test_fd21_a_server_that_takes_no_writes_is_as_good_as_none(server, connect, change, back, told):
     counters = connect(url=server.url)
     await works(counters)
     server.client.execute_command(*change)
@@ -415,7 +431,7 @@ async def test_a_server_that_takes_no_writes_is_as_good_as_none(server, connect,
     await works(counters)
 
 
-async def test_keys_of_another_type_do_no_harm_to_limits_and_open_no_budget(server, connect):
+async def test_fd21_keys_of_another_type_do_no_harm_to_limits_and_open_no_budget(server, connect):
     counters = connect(url=server.url)
     tag = "{" + connect.prefix + "}:"
     server.client.lpush(f"{tag}rate:requests team/a", "x")

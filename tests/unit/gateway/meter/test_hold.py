@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from ostiary.gateway.meter.hold import Exhausted, Holds
+from ostiary.gateway.meter.hold import Exhausted, Hold, Holds
 from ostiary.gateway.meter.period import bounds
 from ostiary.snapshot.tables import BudgetedRow, BudgetRow, Period
 
@@ -88,7 +88,23 @@ def test_each_share_of_a_budget_is_told_once_in_a_period():
     assert told == [[0.5], [1.0], [], [0.5]]
 
 
-def test_a_clock_that_goes_back_starts_no_period_anew():
+@pytest.mark.parametrize("steps", [(0, 3_600, -3_600), (0, -3_600, 3_600), (3_600, 0, 3_600)])
+def test_at31_a_clock_that_is_set_across_an_edge_ends_a_period_once(steps):
+    """Ten seconds before midnight, or after it, the clock is set by an hour and back: each period is spent once."""
+    holds, edge = Holds(), 11 * DAY
+    passed = {10 * DAY: 0, edge: 0}
+    for step in steps:
+        for at in (edge - 10, edge + 10):
+            hold = holds.reserve(400, 0, (TEAM,), at + step)
+            if isinstance(hold, Hold):
+                holds.settle(hold, 400, 0, at + step)
+                passed[holds.spent()[TEAM.scope].start] += 400
+    assert passed[10 * DAY] <= 1_000
+    assert passed[edge] <= 1_000
+    assert holds.spent()[TEAM.scope].start == edge
+
+
+def test_at31_a_clock_that_goes_back_starts_no_period_anew():
     holds = Holds()
     hold = holds.reserve(1_000, 0, (TEAM,), 10 * DAY)
     holds.settle(hold, 1_000, 0, 10 * DAY)
@@ -117,7 +133,7 @@ def test_what_a_checkpoint_says_goes_on():
         (Period.YEAR, "UTC", (2026, 12, 31, 23, 59), (2026, 1, 1), (2027, 1, 1)),
     ],
 )
-def test_periods_follow_the_local_calendar(period, zone, at, first, following):
+def test_at31_periods_follow_the_local_calendar(period, zone, at, first, following):
     local = ZoneInfo(zone)
     seconds = int(dt.datetime(*at, tzinfo=local).timestamp())
     expected = tuple(int(dt.datetime(*day, tzinfo=local).timestamp()) for day in (first, following))
@@ -126,7 +142,7 @@ def test_periods_follow_the_local_calendar(period, zone, at, first, following):
     assert bounds(period, zone, expected[1])[0] == expected[1]
 
 
-def test_a_day_in_which_the_clocks_change_is_as_long_as_it_is():
+def test_at31_a_day_in_which_the_clocks_change_is_as_long_as_it_is():
     noon = int(dt.datetime(2026, 3, 29, 12, tzinfo=ZoneInfo("Europe/Zurich")).timestamp())
     start, end = bounds(Period.DAY, "Europe/Zurich", noon)
     assert end - start == 23 * 3_600
