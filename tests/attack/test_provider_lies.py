@@ -115,6 +115,7 @@ async def test_fd17_a_stream_that_breaks_off_is_charged_for_what_it_said(verb, m
         ("a-deployment", ()),
         ("same-price", ()),
         ("gpt-dear", (Doubt.MODEL,)),
+        ("gpt-spare-large", (Doubt.MODEL,)),
     ],
 )
 async def test_fd17_another_model_than_was_asked_for_is_told_where_it_has_another_price(named, doubts, stream):
@@ -123,6 +124,7 @@ async def test_fd17_another_model_than_was_asked_for_is_told_where_it_has_anothe
     rows = (
         *told_.pricing.rows,
         PriceRow(provider="list", model="gpt-dear", rates=Rates(input=10**12, output=10**12)),
+        PriceRow(provider="list", model="gpt-spare-large", rates=Rates(input=10**12, output=10**12)),
         msgspec.structs.replace(told_.pricing.rows[0], model="same-price"),
     )
     pricing = msgspec.structs.replace(told_.pricing, rows=rows)

@@ -30,7 +30,7 @@ class Tape:
         self._queue: deque[tuple[int, tuple[Header, ...], bytes] | ReplayHead | bytes | int] = deque()
         self._queued = 0
         self._changed = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._room: asyncio.Future[None] | None = None
         self._left = False
 
     # --- the call's side ----------------------------------------------------------------------------------
@@ -62,12 +62,11 @@ class Tape:
             self.recording.piece(data)
         if data:
             self._put(data)
-        return self._room() if self._queued > DETACHED_BYTES_MAX and not self._left else None
-
-    async def _room(self) -> None:
-        while self._queued > DETACHED_BYTES_MAX and not self._left:
-            self._taken.clear()
-            await self._taken.wait()
+        if self._queued <= DETACHED_BYTES_MAX or self._left:
+            return None
+        if self._room is None:
+            self._room = asyncio.get_running_loop().create_future()
+        return self._room
 
     def end(self) -> None:
         """See Sink."""
@@ -112,7 +111,8 @@ class Tape:
             one = self._queue.popleft()
             if isinstance(one, bytes):
                 self._queued -= len(one)
-                self._taken.set()
+                if self._queued <= DETACHED_BYTES_MAX:
+                    self._make_room()
                 if (waits := sink.write(one)) is not None:
                     await waits
             elif isinstance(one, tuple):
@@ -129,7 +129,12 @@ class Tape:
         self._left = True
         self._queue.clear()
         self._queued = 0
-        self._taken.set()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     def _put(self, one: "tuple[int, tuple[Header, ...], bytes] | ReplayHead | bytes | int") -> None:
         if self._left:

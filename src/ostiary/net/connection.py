@@ -261,10 +261,10 @@ class Connection(asyncio.Protocol):
         expires = self._expires = self._loop.time() + self._idle_seconds
         if expires < self._timer_at:
             self._arm(expires)
+        reply.wake()
         if reply.full() and self._transport is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        reply.wake()
 
     def _passed_over(self, reply: Reply, size: int, *, began: bool) -> None:
         """A read brought no byte of the body that had begun before it or begins with it."""

@@ -225,7 +225,7 @@ class Index:
             if len(self._apart) >= _KEPT_MAX:
                 self._apart.clear()
             asked, provider = target.request_model, target.provider.price_provider
-            theirs = [] if told.startswith(asked) or asked.startswith(told) else self._matching(provider, told)
+            theirs = [] if undated(told) == undated(asked) else self._matching(provider, told)
             ours = self._matching(provider, asked)
             found = self._apart[place] = bool(theirs and ours and theirs[0].rates != ours[0].rates)
         return found
