@@ -12,6 +12,7 @@ configuration file.
 
 import datetime as dt
 import json
+import re
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
@@ -54,6 +55,11 @@ MEDIA = {
 }
 """LiteLLM's prices of media: our kind, the mode of its models, how many of its units one of ours has."""
 NANO = 1_000_000_000
+NO_SPEECH = "^(?!.*-[tT][tT][sS](?:$|-))"
+VERSIONS = ("-0", "-1", "-exp", "-preview-0", "-preview-1", "-latest")
+"""How the names of a model's own versions go on, where other models' names begin with its own."""
+
+DATE_PATTERN = re.compile(r"\(?(?:-|\[-@\])\\d\{(?:8\}|4\}-\\d\{2\}-\\d\{2\})(?:\)\?)?$")
 
 
 def nano(value: Decimal) -> int:
@@ -70,10 +76,34 @@ def matches(clause) -> list[tuple[str, str]]:
             return [("prefix", text)]
         case types.ClauseContains(contains=text):
             return [("contains", text)]
+        case types.ClauseEndsWith(ends_with=text):
+            return [("equals", text.rpartition("/")[2])]  # what goes before it is the path of a cloud's own
+        case types.ClauseRegex(regex=text):
+            return spelt_out(text)
+        case types.ClauseAnd(and_=[types.ClauseStartsWith(starts_with=text), types.ClauseRegex(regex=kept_out)]) if (
+            kept_out == NO_SPEECH
+        ):
+            return [("equals", text), *(("prefix", text + more) for more in VERSIONS)]
         case types.ClauseOr(or_=clauses):
             return [pair for one in clauses for pair in matches(one)]
-        case _:
-            return []
+    raise SystemExit(f"how {clause} names models is not known to this converter")
+
+
+def spelt_out(regex: str) -> list[tuple[str, str]]:
+    """What a pattern of one model's names comes to. The date of a release at the end is no matter: a name is looked up
+    without it, too."""
+    body = regex.removeprefix("^").removesuffix("$")
+    optional = re.fullmatch(r"\((?P<before>[^()|]+)\)\?(?P<rest>.+)", body)
+    bodies = [optional["before"] + optional["rest"], optional["rest"]] if optional else [body]
+    found = []
+    for one in bodies:
+        name = DATE_PATTERN.sub("", one)
+        open_end = name.endswith(r"-\d") and not regex.endswith("$")
+        name = re.sub(r"\\(\W)", r"\1", name.removesuffix(r"\d") if open_end else name)
+        if re.search(r"[\\^$*+?(){}|]", name):
+            raise SystemExit(f"the pattern {regex} is not known to this converter")
+        found += [("prefix", name + digit) for digit in "01"] if open_end else [("equals", name)]
+    return found
 
 
 def rates(price, above: int | None = None) -> dict[str, int]:
@@ -163,7 +193,7 @@ def main() -> None:
         for model in provider.models:
             for day, variant, price in priced(model):
                 base = whole(rates(price))
-                match = matches(model.match)
+                match = list(dict.fromkeys(matches(model.match)))
                 if not base or not match:
                     continue
                 tiers = [[start, {**base, **rates(price, start)}] for start in tier_starts(price)]

@@ -42,9 +42,10 @@ class Network:
     def __exit__(self, *_):
         async def end():
             self.server.close()
-            for task in self.tasks:
+            left = list(self.tasks)
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
 
         self.run(end())
         self.loop.call_soon_threadsafe(self.loop.stop)
@@ -59,7 +60,9 @@ class Network:
         asyncio.current_task().add_done_callback(self.tasks.discard)
         with contextlib.suppress(OSError):
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to)
-            await asyncio.gather(self.carry(reader, far_writer), self.carry(far_reader, writer))
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self.carry(reader, far_writer))
+                both.create_task(self.carry(far_reader, writer))
 
     async def carry(self, reader, writer):
         weather, loop = self.weather, self.loop
@@ -85,8 +88,10 @@ class Network:
             await queue.put(None)
 
         try:
-            await asyncio.gather(arrive(), leave())
-        except OSError:
+            async with asyncio.TaskGroup() as both:  # an end of one is an end of the other
+                both.create_task(arrive())
+                both.create_task(leave())
+        except* OSError:
             pass
         finally:
             writer.close()

@@ -82,7 +82,8 @@ def find_model(price_list: str, name: str) -> KnownModel | None:
 
 def prices_of(price_list: str, name: str, variant: str | None = "") -> list[PriceRow]:
     """The shipped rows for a model of a list and a class of service (None: all), oldest first: those that name it
-    exactly, else those with the longest beginning, else those that are contained in it."""
+    exactly, else those of its name without the date of a release, else those with the longest beginning, else those
+    that are contained in it; a beginning that is longer than the name without the date goes before that."""
     rows = _listed(price_list, variant)
     exact = [row for row in rows if row.match is Match.EQUALS and row.model == name]
     if not exact:
@@ -93,8 +94,10 @@ def prices_of(price_list: str, name: str, variant: str | None = "") -> list[Pric
             if (row.match is Match.PREFIX and low.startswith(row.model))
             or (row.match is Match.CONTAINS and row.model in low)
         ]
-        if found:
-            best = min(found, key=lambda row: (row.match is Match.CONTAINS, -len(row.model)))
+        plain = undated(name)
+        exact = [row for row in rows if row.match is Match.EQUALS and row.model == plain]
+        best = min(found, key=lambda row: (row.match is Match.CONTAINS, -len(row.model)), default=None)
+        if best is not None and (not exact or len(best.model) > len(plain)):
             exact = [row for row in found if (row.match, row.model) == (best.match, best.model)]
     return sorted(exact, key=lambda row: (row.variant, row.valid_from))
 

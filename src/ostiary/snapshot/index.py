@@ -242,6 +242,12 @@ class Index:
         exact = self._prices.get((provider, model))
         if exact is not None:
             return exact
+        found, plain = self._by_pattern(provider, model), undated(model)
+        if plain != model and not (found and len(found[0].model) > len(plain)):
+            return self._prices.get((provider, plain), found)  # a release without a price of its own has its model's
+        return found
+
+    def _by_pattern(self, provider: str, model: str) -> list[PriceRow]:
         name = model.lower()
         for row in self._patterns.get(provider, ()):
             if name.startswith(row.model) if row.match is Match.PREFIX else row.model in name:
