@@ -145,6 +145,15 @@ async def test_at69_answers_are_shared_as_far_as_the_entry_says_and_never_across
     assert said(await one.chat(name)) == ("hit" if shared else "miss")
 
 
+async def said_after(change):
+    """Of the cache, to a repeated call, after a change of the snapshot."""
+    one = house()
+    await one.chat("gpt")
+    snapshot = one.world.index.snapshot
+    one.world.swap(Index(msgspec.structs.replace(snapshot, id="another", **change(snapshot))))
+    return said(await one.chat("gpt"))
+
+
 def with_first(rows, **changes):
     return (msgspec.structs.replace(rows[0], **changes), *rows[1:])
 
@@ -160,11 +169,7 @@ def with_first(rows, **changes):
     ids=["a team's rules", "a new team", "the model's entry", "its providers"],
 )
 async def test_at69_a_change_of_the_rules_or_of_what_a_model_stands_for_forgets(change):
-    one = house()
-    await one.chat("gpt")
-    snapshot = one.world.index.snapshot
-    one.world.swap(Index(msgspec.structs.replace(snapshot, id="another", **change(snapshot))))
-    assert said(await one.chat("gpt")) == "miss"
+    assert await said_after(change) == "miss"
 
 
 @pytest.mark.parametrize(
@@ -178,11 +183,7 @@ async def test_at69_a_change_of_the_rules_or_of_what_a_model_stands_for_forgets(
     ids=["prices", "another tenant", "another model", "a budget"],
 )
 async def test_a_change_that_no_answer_depends_on_forgets_nothing(change):
-    one = house()
-    await one.chat("gpt")
-    snapshot = one.world.index.snapshot
-    one.world.swap(Index(msgspec.structs.replace(snapshot, id="another", **change(snapshot))))
-    assert said(await one.chat("gpt")) == "hit"
+    assert await said_after(change) == "hit"
 
 
 async def test_a_caller_whose_team_may_not_use_the_model_gets_no_kept_answer():
